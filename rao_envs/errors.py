@@ -1,0 +1,66 @@
+"""Errors, classed by who made the mistake.
+
+| who | what happens |
+|---|---|
+| the agent | nothing is raised: a `ToolError` becomes the observation of that agent's turn |
+| the caller | a `CallerError` that names the argument, its value and the mend |
+| the infrastructure | an `InfrastructureError`; the rollout is marked invalid, never scored as the policy's failure |
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CallerError",
+    "CorruptCheckpoint",
+    "CorruptTree",
+    "EpisodeOver",
+    "InfrastructureError",
+    "NotReady",
+    "OptionError",
+    "RaoError",
+    "ToolError",
+]
+
+
+class RaoError(Exception):
+    """Base of every exception that rao-envs raises on purpose."""
+
+
+class ToolError(RaoError):
+    """An agent used a tool wrongly; its message is what the agent reads.
+
+    Raised by the tools and the `delegate` method of a `World`. In the code format the agent's own code can
+    catch it (as ``ValueError``); otherwise it ends the snippet with a traceback.
+    """
+
+
+class CallerError(RaoError):
+    """The program that drives the environment made a mistake."""
+
+
+class OptionError(CallerError, ValueError):
+    """An option has an impossible value."""
+
+    def __init__(self, name: str, value: object, mend: str) -> None:
+        """Say which option, what it was given, and what to give instead."""
+        super().__init__(f"{name}={value!r}: {mend}")
+
+
+class EpisodeOver(CallerError, RuntimeError):
+    """The environment was stepped before `reset`, or after its episode had ended."""
+
+
+class NotReady(CallerError, RuntimeError):
+    """An action was given to a node that is not waiting for one."""
+
+
+class CorruptCheckpoint(CallerError, ValueError):
+    """`load` was given bytes that `save` of a matching environment did not make."""
+
+
+class CorruptTree(CallerError, ValueError):
+    """An event log or a stored tree contradicts itself or cannot be read."""
+
+
+class InfrastructureError(RaoError, RuntimeError):
+    """A machine, a worker or a server failed; nobody's policy is to blame."""
