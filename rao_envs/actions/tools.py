@@ -1,0 +1,167 @@
+"""The tools of a world, as agents see them: described from their signatures, arguments checked before use."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ArgsKwargs
+
+from rao_envs.errors import ToolError
+from rao_envs.sandbox.values import to_json, to_json_fast
+from rao_envs.world import World
+
+__all__ = ["FINISH", "LAUNCH", "Tool", "Toolset"]
+
+LAUNCH = "launch_subagent"
+FINISH = "finish"
+
+
+class Tool:
+    """One method of a world.
+
+    Attributes:
+        name: what agents call it.
+        doc: what it does, in words.
+        signature: its parameters without `self` and `node`.
+    """
+
+    def __init__(self, name: str, method: Callable[..., Any]) -> None:
+        """Read name, parameters and words off the method."""
+        self.name = name
+        self.doc = _for_agents(inspect.getdoc(method) or "")
+        full = inspect.signature(method)
+        self.signature = full.replace(parameters=list(full.parameters.values())[2:])
+        self._method = method
+        adapter: TypeAdapter[Any] = TypeAdapter(method, config=ConfigDict(arbitrary_types_allowed=True))  # type: ignore[arg-type]
+        self._validator = adapter.validator
+
+    def __call__(self, world: World, node: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Check the arguments and call the method.
+
+        Raises:
+            ToolError: the arguments do not fit, or the method refuses them.
+        """
+        if kwargs and ("self" in kwargs or "node" in kwargs):
+            raise ToolError(f"{self.name}: unexpected argument 'node'")
+        args, kwargs = to_json_fast((args, kwargs))
+        try:
+            return self._validator.validate_python(ArgsKwargs((world, node, *args), kwargs))
+        except ValidationError as error:
+            raise ToolError(f"{self.name}: {self._explain(error)}") from None
+
+    def _explain(self, error: ValidationError) -> str:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        names = list(self.signature.parameters)
+        place = [
+            names[part - 2] if isinstance(part, int) and i == 0 and 2 <= part < len(names) + 2 else str(part)
+            for i, part in enumerate(first["loc"])
+        ]
+        return f"argument {'.'.join(place)[:80]!r}: {first['msg']}. Call it as {self}"
+
+    def __str__(self) -> str:
+        """Show the signature as the agent's code would call it."""
+        shown = ", ".join(_listed(self.signature))
+        returns = self.signature.return_annotation
+        if self.name == LAUNCH or returns is self.signature.empty:
+            return f"{self.name}({shown})"
+        return f"{self.name}({shown}) -> {_annotation(returns)}"
+
+    def schema(self) -> dict[str, Any]:
+        """Return the parameters as a JSON schema, as chat servers take them."""
+        fields = {
+            name: TypeAdapter(p.annotation if p.annotation is not p.empty else Any).json_schema()
+            for name, p in self._typed_parameters().items()
+        }
+        required = [name for name, p in self.signature.parameters.items() if p.default is p.empty]
+        return {"type": "object", "properties": fields, "required": required}
+
+    def _typed_parameters(self) -> dict[str, inspect.Parameter]:
+        typed = inspect.signature(self._method, eval_str=True)
+        return dict(list(typed.parameters.items())[2:])
+
+
+class Toolset:
+    """What one node may call: the world's tools, `finish`, and `launch_subagent` if it may delegate.
+
+    Attributes:
+        tools: the world's tools by name.
+        launch: `launch_subagent`; None where nodes may not delegate.
+        finish_doc: what `finish` expects.
+        names: every name that a node's code can call.
+    """
+
+    def __init__(self, world: type[World], *, delegate: bool) -> None:
+        """Collect the tools of a world class."""
+        self.tools = {name: Tool(name, getattr(world, name)) for name in world.tools}
+        has_launch = world.delegate is not World.delegate
+        self.launch = Tool(LAUNCH, world.delegate) if delegate and has_launch else None
+        self.finish_doc = world.finish_doc
+        # A node that may not delegate still knows the name, to be told so rather than "not defined".
+        self.names: tuple[str, ...] = (*self.tools, LAUNCH, FINISH)
+
+    def schemas(self) -> list[dict[str, Any]]:
+        """Return every tool as chat servers take it: {"type": "function", "function": {...}}."""
+        listed = [*self.tools.values(), *([self.launch] if self.launch else [])]
+        functions = [{"name": t.name, "description": t.doc, "parameters": t.schema()} for t in listed]
+        message = {"type": "object", "properties": {"message": {}}, "required": ["message"]}
+        functions.append({"name": FINISH, "description": self.finish_doc, "parameters": message})
+        return [{"type": "function", "function": function} for function in functions]
+
+    def describe(self) -> str:
+        """Describe the tools in words, one paragraph each."""
+        parts = [f"{tool}\n{_indent(tool.doc)}" for tool in self.tools.values()]
+        if self.launch:
+            parts.append(f"{self.launch}\n{_indent(self.launch.doc)}")
+        parts.append(f"{FINISH}(message)\n{_indent(self.finish_doc)}")
+        return "\n".join(parts)
+
+
+def finish_message(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Return what `finish` was given, as plain JSON: the one argument under whatever name, else a list or dict.
+
+    Raises:
+        ToolError: it is not data.
+    """
+    if len(args) + len(kwargs) == 1:
+        return to_json(args[0] if args else next(iter(kwargs.values())))
+    if not kwargs:
+        return to_json(list(args)) if args else None
+    return to_json({**({"message": args[0] if len(args) == 1 else list(args)} if args else {}), **kwargs})
+
+
+def _listed(signature: inspect.Signature) -> list[str]:
+    """Show each parameter, and the star after which they are passed by name only."""
+    shown: list[str] = []
+    starred = False
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            shown.append("*")
+        starred = starred or parameter.kind in (parameter.VAR_POSITIONAL, parameter.KEYWORD_ONLY)
+        shown.append(_shown(parameter))
+    return shown
+
+
+def _shown(parameter: inspect.Parameter) -> str:
+    stars = (parameter.kind is parameter.VAR_POSITIONAL) + 2 * (parameter.kind is parameter.VAR_KEYWORD)
+    text = "*" * stars + parameter.name
+    if parameter.annotation is not parameter.empty:
+        text += f": {_annotation(parameter.annotation)}"
+    return text if parameter.default is parameter.empty else f"{text} = {parameter.default!r}"
+
+
+def _annotation(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+
+
+def _for_agents(doc: str) -> str:
+    """Keep what an agent needs: the text up to 'Raises:', which is for programmers."""
+    text = re.sub(r"^ *node: .*\n?", "", doc.split("\nRaises:")[0], flags=re.MULTILINE).strip()
+    return text.removesuffix("Args:").strip()
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())

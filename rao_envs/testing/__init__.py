@@ -1,0 +1,34 @@
+"""Tools for testing environments, worlds and sandboxes of your own."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rao_envs.testing.conformance import CheckFailed, CheckResult, self_check
+    from rao_envs.testing.env_checker import RuleBroken, check_env
+    from rao_envs.testing.idioms import IDIOMS, share_that_runs
+
+# A home must not be called like what lives in it: importing the module would put it in the function's place.
+_HOMES = {
+    "IDIOMS": "idioms",
+    "CheckFailed": "conformance",
+    "CheckResult": "conformance",
+    "RuleBroken": "env_checker",
+    "check_env": "env_checker",
+    "self_check": "conformance",
+    "share_that_runs": "idioms",
+}
+
+__all__ = ["IDIOMS", "CheckFailed", "CheckResult", "RuleBroken", "check_env", "self_check", "share_that_runs"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"rao_envs.testing.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'rao_envs.testing' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
