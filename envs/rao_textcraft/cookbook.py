@@ -1,0 +1,269 @@
+"""Recipes: what can be made from what, how deep an item lies, and whether a craft is right.
+
+Pure data, shared by every rollout. What an agent does wrong raises `CraftError`, whose text is meant for the
+agent; what the caller does wrong raises `ValueError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+__all__ = ["Cookbook", "CraftError", "Ingredient", "Recipe"]
+
+
+class CraftError(Exception):
+    """An agent asked for what the rules do not allow; the message names the fault and the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredient:
+    """One slot of a recipe.
+
+    Attributes:
+        name: what the slot is called: the item itself, or a tag such as ``"any planks"``.
+        count: units needed for one craft, at least 1.
+        options: the items that satisfy the slot, any mix of them; ``(name,)`` for a plain item.
+    """
+
+    name: str
+    count: int
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One way to make an item.
+
+    Attributes:
+        item: what is made.
+        yields: units made by one craft, at least 1.
+        ingredients: the slots, at least one.
+    """
+
+    item: str
+    yields: int
+    ingredients: tuple[Ingredient, ...]
+
+
+class Cookbook:
+    """All recipes of a world, immutable.
+
+    An item is *base* when its depth is 0: it has no recipe, or its recipes only lead round in a circle (iron
+    ingot from iron block from iron ingot). Of each such circle the item that most recipes outside it use is
+    taken as base, the ingot here; it stays craftable from the others.
+
+    The depth of any other item is ``1 + max over slots of (min over options of depth)``, minimised over its
+    recipes: the least fixed point, so a circular recipe never counts.
+
+    Attributes:
+        items: every item of the world, sorted by name.
+        max_depth: depth of the deepest item.
+    """
+
+    def __init__(self, recipes: Iterable[Recipe]) -> None:
+        """Index the recipes.
+
+        Args:
+            recipes: in the order in which they are to be listed to agents.
+
+        Raises:
+            ValueError: a yield or count below 1, or a recipe or slot with nothing in it.
+        """
+        self._recipes: dict[str, tuple[Recipe, ...]] = {}
+        for recipe in recipes:
+            slots = recipe.ingredients
+            if recipe.yields < 1 or not slots or any(s.count < 1 or not s.options for s in slots):
+                raise ValueError(f"recipes: {recipe} must yield at least 1 and need at least 1 of something")
+            self._recipes[recipe.item] = (*self._recipes.get(recipe.item, ()), recipe)
+        self._depth = _depths(self._recipes)
+        self.items: tuple[str, ...] = tuple(sorted(self._depth))
+        self.max_depth: int = max(self._depth.values(), default=0)
+        # Crafts of items with a single tag-free recipe are the hot path: one dict comparison decides them.
+        self._plain = {
+            item: (ways[0].yields, {s.name: s.count for s in ways[0].ingredients})
+            for item, ways in self._recipes.items()
+            if len(ways) == 1 and _is_plain(ways[0])
+        }
+
+    def __contains__(self, item: object) -> bool:
+        """Whether an item exists in this world."""
+        return item in self._depth
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over `items`."""
+        return iter(self.items)
+
+    def recipes(self, item: str) -> tuple[Recipe, ...]:
+        """Return the recipes for an item; empty for most base items.
+
+        Raises:
+            KeyError: no such item.
+        """
+        self._depth[item]
+        return self._recipes.get(item, ())
+
+    def depth(self, item: str) -> int:
+        """Return the crafting depth of an item, 0 for a base material.
+
+        Raises:
+            KeyError: no such item.
+        """
+        return self._depth[item]
+
+    def is_base(self, item: str) -> bool:
+        """Whether an item is a base material (depth 0).
+
+        Raises:
+            KeyError: no such item.
+        """
+        return self._depth[item] == 0
+
+    def unknown(self, name: object) -> str:
+        """Return the error text for an item that does not exist, with up to 3 close names."""
+        close = difflib.get_close_matches(str(name)[:100], self.items, n=3)
+        return f"unknown item {name!r}" + (f"; did you mean {', '.join(close)}?" if close else "")
+
+    def match(self, ingredients: Mapping[str, int], item: str, total: int) -> dict[str, int]:
+        """Check a craft against the recipes and return what it takes, item -> units.
+
+        With tags any split of the options that fills the slots is right. Which items a node holds does not
+        matter here.
+
+        Raises:
+            CraftError: unknown or base item, a total that is no multiple of a yield, or wrong ingredients.
+        """
+        plain = self._plain.get(item) if isinstance(item, str) else None
+        if plain is not None and type(total) is int and total > 0:
+            yields, need = plain
+            if total != yields:
+                crafts, rest = divmod(total, yields)
+                need = {} if rest else {name: count * crafts for name, count in need.items()}
+            if ingredients == need and need:
+                return need
+        return self._match_any(ingredients, item, total)
+
+    def _match_any(self, ingredients: Mapping[str, int], item: str, total: int) -> dict[str, int]:
+        if not isinstance(item, str) or item not in self._depth:
+            raise CraftError(self.unknown(item))
+        ways = self._recipes.get(item, ())
+        if not ways:
+            raise CraftError(f"{item} is a base material and cannot be crafted")
+        if type(total) is not int or total < 1:
+            raise CraftError(f"total must be a positive whole number of {item}, got {total!r}")
+        fitting = [way for way in ways if total % way.yields == 0]
+        if not fitting:
+            sizes = " or ".join(map(str, sorted({way.yields for way in ways})))
+            raise CraftError(f"{item} is made {sizes} at a time: total must be a multiple of {sizes}, got {total}")
+        if not isinstance(ingredients, Mapping):
+            raise CraftError(f"ingredients must be a dict of item to count, got {type(ingredients).__name__}")
+        wrong = [f"{name!r}: {n!r}" for name, n in ingredients.items() if type(n) is not int or n < 1]
+        if wrong:
+            raise CraftError(f"ingredient counts must be positive whole numbers, got {', '.join(wrong)}")
+        if any(_fills(way, total // way.yields, ingredients) for way in fitting):
+            return dict(ingredients)
+        for name in ingredients:
+            if name not in self:
+                raise CraftError(self.unknown(name))
+        needs = " or ".join(_describe(way, total // way.yields) for way in fitting)
+        raise CraftError(f"{item} needs exactly {needs} for total {total}, got {dict(ingredients)}")
+
+
+def _is_plain(recipe: Recipe) -> bool:
+    names = {slot.name for slot in recipe.ingredients}
+    return len(names) == len(recipe.ingredients) and all(s.options == (s.name,) for s in recipe.ingredients)
+
+
+def _fills(recipe: Recipe, crafts: int, supply: Mapping[str, int]) -> bool:
+    """Whether the supply can be dealt to the slots with nothing missing and nothing left over.
+
+    By Hall's theorem it can exactly when the totals agree and no set of slots needs more than the supply of
+    the items that fit one of them. A crafting grid has at most 9 cells, so there are at most 511 sets, and
+    few once slots with equal options are merged.
+    """
+    needs: dict[frozenset[str], int] = {}
+    for slot in recipe.ingredients:
+        options = frozenset(slot.options)
+        needs[options] = needs.get(options, 0) + slot.count * crafts
+    if sum(needs.values()) != sum(supply.values()):
+        return False
+    for size in range(1, len(needs) + 1):
+        for chosen in combinations(needs, size):
+            fitting = frozenset().union(*chosen)
+            if sum(needs[s] for s in chosen) > sum(n for name, n in supply.items() if name in fitting):
+                return False
+    return True
+
+
+def _describe(recipe: Recipe, crafts: int) -> str:
+    slots = (
+        f"{slot.name!r}: {slot.count * crafts}"
+        + ("" if slot.options == (slot.name,) else f" (such as {slot.options[0]})")
+        for slot in recipe.ingredients
+    )
+    return "{" + ", ".join(slots) + "}"
+
+
+def _depths(recipes: Mapping[str, tuple[Recipe, ...]]) -> dict[str, int]:
+    slots = (slot for ways in recipes.values() for way in ways for slot in way.ingredients)
+    base = {option for slot in slots for option in slot.options} - recipes.keys()
+    while True:
+        grounded = set(base)
+        waiting = dict(recipes)
+        for item in base:
+            waiting.pop(item, None)
+        progress = True
+        while progress:
+            ready = []
+            for item, ways in waiting.items():
+                if any(all(not grounded.isdisjoint(s.options) for s in way.ingredients) for way in ways):
+                    grounded.add(item)
+                    ready.append(item)
+            for item in ready:
+                del waiting[item]
+            progress = bool(ready)
+        if not waiting:
+            break
+        base.add(_circle_base(waiting, recipes))
+    depth = dict.fromkeys(base, 0)
+    waiting = {item: ways for item, ways in recipes.items() if item not in base}
+    level = 0
+    while waiting:
+        level += 1
+        known = depth.keys()
+        ready = [
+            item
+            for item, ways in waiting.items()
+            if any(all(not known.isdisjoint(s.options) for s in way.ingredients) for way in ways)
+        ]
+        for item in ready:
+            depth[item] = level
+            del waiting[item]
+    return depth
+
+
+def _circle_base(waiting: Mapping[str, tuple[Recipe, ...]], recipes: Mapping[str, tuple[Recipe, ...]]) -> str:
+    """Choose the base item of one circle among the items that never ground out.
+
+    The item that leads to the fewest others lies on a circle that waits for nothing outside itself; an item
+    that merely waits for a circle leads to more.
+    """
+    leads: dict[str, set[str]] = {}
+    for item in waiting:
+        seen: set[str] = set()
+        stack = [item]
+        while stack:
+            for way in waiting[stack.pop()]:
+                new = {o for s in way.ingredients for o in s.options if o in waiting} - seen
+                seen |= new
+                stack.extend(new)
+        leads[item] = seen
+    circle = leads[min(waiting, key=lambda item: (len(leads[item]), item))]
+    uses = dict.fromkeys(circle, 0)
+    for item, ways in recipes.items():
+        for way in ways if item not in circle else ():
+            for used in circle.intersection(o for s in way.ingredients for o in s.options):
+                uses[used] += 1
+    return min(circle, key=lambda item: (-uses[item], item))
