@@ -1,0 +1,7 @@
+"""Whoever says how well a node did what it was asked: a program that checks, else a model, else nobody."""
+
+from rao_envs.judges.base import Case, FirstOf, Judge, Unjudged, judge_many
+from rao_envs.judges.llm import LLMJudge
+from rao_envs.judges.prompt import ANSWER_RUBRIC, PAPER_RUBRIC
+
+__all__ = ["ANSWER_RUBRIC", "PAPER_RUBRIC", "Case", "FirstOf", "Judge", "LLMJudge", "Unjudged", "judge_many"]
