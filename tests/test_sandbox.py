@@ -59,6 +59,9 @@ class Broken:
         inner = self._inner.restore(tools, variables, state)
         return self._repl(inner, self._inner, tools, variables, 0)
 
+    def close(self):
+        self._inner.close()
+
 
 class BrokenRepl:
     def __init__(self, inner: Repl, sandbox, tools, variables, seed):

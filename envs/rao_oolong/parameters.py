@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rao_oolong.log import SessionLog
+from rao_oolong.log import Cast, Kill, Roll, SessionLog
 
 __all__ = ["PARAMETERS", "Parameter"]
 
@@ -38,17 +38,17 @@ class Parameter:
         return f"(?P<{name}>{self.regex})"
 
 
-def _events(log: SessionLog, family: str) -> Sequence[object]:
+def _events(log: SessionLog, family: str) -> Sequence[Roll | Cast | Kill]:
     return log.rolls if family.startswith("roll") else log.kills if family.startswith("kill") else log.casts
 
 
 def _characters(log: SessionLog, family: str) -> list[str]:
-    return sorted({str(getattr(event, "character")) for event in _events(log, family)})  # noqa: B009
+    return sorted({event.character for event in _events(log, family)})
 
 
 def _players(log: SessionLog, family: str) -> list[str]:
     # A real log has characters that nobody plays.
-    return sorted({str(getattr(event, "player")) for event in _events(log, family)} - {""})  # noqa: B009
+    return sorted({event.player for event in _events(log, family)} - {""})
 
 
 def _read_nth(text: str) -> str | int:

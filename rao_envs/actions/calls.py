@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from rao_envs.actions.thoughts import without_thoughts
 from rao_envs.actions.tools import Toolset
 from rao_envs.errors import CorruptCheckpoint, OptionError, ToolError
 from rao_envs.sandbox.repl import Answer, Call, Done, Failure, Later, Step, Value, Wait
@@ -20,9 +21,7 @@ from rao_envs.sandbox.values import clean_text, to_json
 
 __all__ = ["CallsFormat", "CallsSession", "parse_calls"]
 
-_THOUGHT = re.compile(r"<(thought|think|thinking)>.*?(?:</\1>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"```[ \t]*+\w*+[ \t]*+\n(.*?)(?:```|\Z)", re.DOTALL)
-_THOUGHT_END = re.compile(r"</(?:thought|think|thinking)>")
 _TAG = re.compile(r"<tool_calls?>(.*?)(?:</tool_calls?>|\Z)", re.DOTALL)
 _MAX_CHARACTERS = 100_000
 _MANY_BRACKETS = 50
@@ -64,10 +63,7 @@ def parse_calls(message: str) -> list[tuple[str, Any]]:
 
 def _unwrap(text: str) -> list[str]:
     """Return the JSON texts of a message that has more in it."""
-    if "<th" in text:
-        text = _THOUGHT.sub("", text).strip()
-    if "</th" in text:  # the beginning of the thought was part of the prompt
-        text = _THOUGHT_END.split(text, maxsplit=1)[-1].strip()
+    text = without_thoughts(text).strip()
     if "<tool_call" in text:
         return [block.strip() for block in _TAG.findall(text)]
     if "```" in text:

@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from rao_envs.actions.thoughts import after_thought, without_thoughts
 from rao_envs.actions.tools import Toolset
 from rao_envs.sandbox.repl import Done, Repl, Sandbox, Step
 
@@ -20,7 +21,6 @@ __all__ = ["CodeFormat", "CodeSession", "extract_code"]
 # possessive repeats keep a long line without its end from being tried again at every length.
 _TAG = re.compile(r"<(thought|think|thinking)>.*?(?:</\1>|\Z)|<python>(.*?)(?:</python>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"^[ \t]*+```[ \t]*+(\w*+)[^\n]*+\n(.*?)(?:^[ \t]*+```[ \t]*+$|\Z)", re.DOTALL | re.MULTILINE)
-_THOUGHT = re.compile(r"<(thought|think|thinking)>.*?(?:</\1>|\Z)", re.DOTALL)
 _PYTHON = frozenset({"", "python", "py", "python3", "repl", "tool_code"})
 
 _HOW = """\
@@ -39,29 +39,16 @@ def extract_code(message: str) -> str:
     if "<python>" in message:
         if "<th" not in message and "</th" not in message and message.count("<python>") == 1:
             return _join([message.partition("<python>")[2].partition("</python>")[0]])
-        found = [match.group(2) for match in _TAG.finditer(_after_thought(message))]
+        found = [match.group(2) for match in _TAG.finditer(after_thought(message))]
         blocks = [block for block in found if block is not None]
         # A thought that is never closed would hide all the code: then it is the thought that is ignored.
         return _join(blocks or message[message.index("<python>") + len("<python>") :].split("</python>")[:1])
-    message = _after_thought(message)
-    if "<th" in message:
-        message = _THOUGHT.sub("", message)
+    message = without_thoughts(message)
     if "```" in message:
         blocks = [code for language, code in _FENCE.findall(message) if language.lower() in _PYTHON]
         if blocks:
             return _join(blocks)
     return message.strip()
-
-
-def _after_thought(message: str) -> str:
-    """Drop a thought whose beginning was part of the prompt, as some chat templates have it."""
-    if "</th" not in message:
-        return message
-    for end in ("</think>", "</thinking>", "</thought>"):
-        thought, found, rest = message.partition(end)
-        if found and end.replace("/", "") not in thought:
-            return rest
-    return message
 
 
 def _join(blocks: list[str]) -> str:

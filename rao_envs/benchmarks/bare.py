@@ -63,6 +63,9 @@ class Recorder:
         """Bring a session back, unrecorded."""
         return self._sandbox.restore(tools, variables, state)
 
+    def close(self) -> None:
+        """Nothing of its own is held."""
+
 
 class _RecordedRepl:
     def __init__(self, repl: MontyRepl, log: list[Operation], name: int) -> None:

@@ -165,3 +165,7 @@ class Sandbox(Protocol):
             CorruptCheckpoint: `state` does not come from `Repl.dump`.
         """
         ...
+
+    def close(self) -> None:
+        """Free what all sessions share, such as workers. Closing twice is allowed."""
+        ...

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from rao_envs.sandbox.repl import LATER, Answer, Call, Done, Failure, Repl, Sandbox, SandboxLimits, Step, Value, Wait
 
-__all__ = ["LIMITS", "TOOLS", "Bench", "Check", "MakeSandbox", "expect"]
+__all__ = ["LIMITS", "TOOLS", "Bench", "Check", "MakeSandbox", "a_call", "a_wait", "expect"]
 
 TOOLS = ("echo", "refuse", "launch_subagent", "finish")
 """What the checks' sessions can call: `echo` returns its arguments, `refuse` fails, `launch_subagent` is answered
@@ -120,3 +120,17 @@ def expect(condition: object, why: str) -> None:
     """Fail the check unless the condition holds; unlike `assert` it survives ``python -O``."""
     if not condition:
         raise AssertionError(why)
+
+
+def a_call(step: Step) -> Call:
+    """Fail the check unless the snippet calls a tool."""
+    expect(isinstance(step, Call), f"a call was due: {step!r}")
+    assert isinstance(step, Call)
+    return step
+
+
+def a_wait(step: Step, calls: int = 1) -> Wait:
+    """Fail the check unless the snippet waits for so many calls."""
+    expect(isinstance(step, Wait) and len(step.ids) == calls, f"a wait for {calls} calls was due: {step!r}")
+    assert isinstance(step, Wait)
+    return step

@@ -90,6 +90,6 @@ def _run(check: Check, make_sandbox: MakeSandbox, known: str) -> CheckResult:
     finally:
         with contextlib.suppress(Exception):
             bench.close()
-        with contextlib.suppress(AttributeError):
-            sandbox.close()  # type: ignore[attr-defined]
+        with contextlib.suppress(Exception):
+            sandbox.close()
     return CheckResult(name, demand, failure, known)

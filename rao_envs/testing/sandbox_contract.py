@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
 import time
 
 from rao_envs.errors import CorruptCheckpoint
-from rao_envs.sandbox.repl import LATER, Call, Done, Failure, Repl, Value, Wait
-from rao_envs.testing.bench import LIMITS, Bench, Check, expect
+from rao_envs.sandbox.repl import LATER, Call, Done, Failure, Repl, Value
+from rao_envs.testing.bench import LIMITS, Bench, Check, a_call, a_wait, expect
 
 __all__ = ["CHECKS"]
 
@@ -90,11 +89,12 @@ def launches_can_be_gathered(bench: Bench) -> None:
     repl = bench.open()
     step = repl.start("import asyncio\nprint(await asyncio.gather(*[launch_subagent(i) for i in range(3)]))")
     for place in range(3):
-        expect(isinstance(step, Call) and step.args == (place,), f"call {place} of three: {step!r}")
-        step = repl.answer(step.id, LATER)  # type: ignore[union-attr]
-    expect(isinstance(step, Wait) and len(step.ids) == 3, f"all wait: {step!r}")
-    expect(list(step.ids) == sorted(step.ids), f"the numbers are not in order: {step!r}")  # type: ignore[union-attr]
-    done = bench.go_on(repl, step, latest_first=True)
+        call = a_call(step)
+        expect(call.args == (place,), f"call {place} of three: {step!r}")
+        step = repl.answer(call.id, LATER)
+    wait = a_wait(step, 3)
+    expect(list(wait.ids) == sorted(wait.ids), f"the numbers are not in order: {step!r}")
+    done = bench.go_on(repl, wait, latest_first=True)
     expect(done.text == "['child 0', 'child 1', 'child 2']\n", f"order of results: {done.text!r}")
 
 
@@ -110,11 +110,9 @@ await asyncio.gather(work('a'), work('b'))"""
     step = repl.start(code)
     while isinstance(step, Call):
         step = repl.answer(step.id, LATER)
-    expect(isinstance(step, Wait) and len(step.ids) == 2, f"both wait: {step!r}")
-    second = step.ids[1]  # type: ignore[union-attr]
-    step = repl.settle(second, Value("first"))
-    expect(isinstance(step, Call) and step.args == ("b",), f"the second goes on first: {step!r}")
-    done = bench.go_on(repl, repl.answer(step.id, Value(None)))  # type: ignore[union-attr]
+    call = a_call(repl.settle(a_wait(step, 2).ids[1], Value("first")))
+    expect(call.args == ("b",), f"the second goes on first: {call!r}")
+    done = bench.go_on(repl, repl.answer(call.id, Value(None)))
     expect(done.text.startswith("b first\na child"), f"order of output: {done.text!r}")
 
 
@@ -122,9 +120,8 @@ def promises_can_fail(bench: Bench) -> None:
     """A promised answer may be a failure: the await raises it, and the others are not lost."""
     repl = bench.open()
     code = "try:\n    await launch_subagent(1)\nexcept ValueError as error:\n    print('caught', error)"
-    step = repl.start(code)
-    step = repl.answer(step.id, LATER)  # type: ignore[union-attr]
-    done = repl.settle(step.ids[0], Failure("refused"))  # type: ignore[union-attr]
+    wait = a_wait(repl.answer(a_call(repl.start(code)).id, LATER))
+    done = repl.settle(wait.ids[0], Failure("refused"))
     expect(done == Done("caught refused\n"), f"a failed promise: {done!r}")
 
 
@@ -194,16 +191,15 @@ def waiting_sessions_can_be_dumped(bench: Bench) -> None:
         expect(bench.go_on(second, step) == expected, "the copy of the copy goes another way")
         bench.prints("print(b)", "child 1\n", second)
     bench.close()
-    _close(other)
+    other.close()
 
 
 def sessions_at_a_call_can_be_dumped(bench: Bench) -> None:
     """A dump while a tool call stands unanswered restores that call."""
     repl = bench.open()
-    step = repl.start("print('a')\nprint(echo(1))")
-    expect(isinstance(step, Call), f"a call: {step!r}")
+    call = a_call(repl.start("print('a')\nprint(echo(1))"))
     copy = bench.restore(repl.dump())
-    done = copy.answer(step.id, Value(2))  # type: ignore[union-attr]
+    done = copy.answer(call.id, Value(2))
     expect(done == Done("a\n2\n"), f"the copy goes another way: {done!r}")
 
 
@@ -304,12 +300,12 @@ def dead_workers_cost_one_snippet(bench: Bench) -> None:
 def dead_workers_lose_a_waiting_snippet(bench: Bench) -> None:
     """A worker killed while its snippet waits is an infrastructure fault; a dump of it is one too."""
     repl = bench.open(given=3)
-    step = repl.start("x = 1\nprint(await launch_subagent(1))")
-    step = repl.answer(step.id, LATER)  # type: ignore[union-attr]
+    call = a_call(repl.start("x = 1\nprint(await launch_subagent(1))"))
+    wait = a_wait(repl.answer(call.id, LATER))
     if _kill(repl):
         copy = bench.restore(repl.dump(), given=3)
         for each in (repl, copy):
-            _survived(bench, each, each.settle(step.ids[0], Value(1)))  # type: ignore[union-attr]
+            _survived(bench, each, each.settle(wait.ids[0], Value(1)))
 
 
 def dead_workers_stop_a_running_snippet(bench: Bench) -> None:
@@ -338,11 +334,6 @@ def _survived(bench: Bench, repl: Repl, step: object) -> None:
     expect(isinstance(step, Done) and step.fault == "infrastructure", f"a dead worker gave {step!r}")
     bench.prints("print(given)", "3\n", repl)
     bench.fails("x", "NameError", repl=repl)
-
-
-def _close(sandbox: object) -> None:
-    with contextlib.suppress(AttributeError):
-        sandbox.close()  # type: ignore[attr-defined]
 
 
 CHECKS: tuple[Check, ...] = (
