@@ -1,0 +1,68 @@
+"""What a trainer asks of a policy whose weights are in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rao_envs.engine import Action
+from rao_envs.policies.base import View
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["TorchPolicy"]
+
+
+class TorchPolicy(Protocol):
+    """A policy that can be sampled from and differentiated; an `nn.Module` has most of it already.
+
+    A policy may also keep a number `seconds`, the time it has spent inside its model since it was made. The
+    trainer then reports what sampling cost beside the model, which it cannot tell apart otherwise.
+    """
+
+    @property
+    def pad_id(self) -> int:
+        """Token id that fills the ends of short sequences; attention never sees it."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and where input is expected."""
+        ...
+
+    def __call__(self, views: Sequence[View]) -> list[Action]:
+        """Answer each view; every `Action` carries the `Sample` of its tokens and log-probabilities.
+
+        Draw from `View.seed`, so that a rollout does not depend on which others share its batch.
+        """
+        ...
+
+    def logits(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return the distribution that tokens are sampled from, at every place.
+
+        Args:
+            input_ids: Long [Q, L], padded at the right with `pad_id`.
+            attention_mask: Bool [Q, L], False where padded.
+
+        Returns:
+            Float [Q, L, V]: ``[:, t]`` belongs to token t + 1. Divided by the sampling temperature already, so
+            that the probability of a token is what it was when it was sampled, until the weights change.
+        """
+        ...
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        """Yield the weights, always in the same order."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a checkpoint needs."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Take up what `state_dict` returned."""
+        ...
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch between optimising and sampling."""
+        ...

@@ -1,0 +1,311 @@
+"""The neutral record of a node: what any trainer needs of it, as plain data and as JSON Lines.
+
+| field | is |
+|---|---|
+| `task_id`, `group`, `rollout`, `seed` | which task, its number in the batch, which rollout of it, from what seed |
+| `node`, `parent`, `depth` | place in the tree: paths such as "0.2.1" |
+| `turns` | tokens and log-probabilities as sampled, turn by turn |
+| `success`, `reward`, `baseline`, `advantage`, `weight` | the row of `credit.NodeTable` |
+| `cost` | what the node itself used, its descendants not counted |
+
+Token ids are those of the `Sample` that the policy gave when it acted. Nothing here tokenises text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import compress
+from typing import Any
+
+from rao_envs import credit
+from rao_envs.credit import NodeTable
+from rao_envs.errors import CorruptTree, OptionError
+from rao_envs.events import Sample
+from rao_envs.tree import ExecutionTree, Node, Turn
+
+__all__ = ["NodeRecord", "TrainingSequence", "TurnRecord", "read_records", "records", "write_records"]
+
+MAX_LOGPROB = 1e-3
+"""Log-probabilities may exceed 0 by rounding, not by more."""
+
+_NUMBERS = ("success", "reward", "baseline", "advantage", "weight")
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """The tokens of one turn.
+
+    Attributes:
+        prompt_ids: token ids that the policy was given, length P.
+        output_ids: token ids that followed, length T.
+        logprobs: natural-log probabilities of `output_ids` when sampled, length T.
+        mask: 1 where the policy sampled the token, 0 where it was put there by something else, length T.
+        text: the message as the environment read it.
+    """
+
+    prompt_ids: tuple[int, ...]
+    output_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    mask: tuple[int, ...]
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSequence:
+    """One row of a batch: turns of one node that continue each other, as a single run of tokens.
+
+    Attributes:
+        ids: all tokens, length L: prompts, messages, observations.
+        mask: one byte a token, 1 where the policy sampled it, length L.
+        logprobs: log-probabilities of the sampled ones, in order.
+    """
+
+    ids: tuple[int, ...]
+    mask: bytes
+    logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """One node of a batch.
+
+    Attributes:
+        task_id: the task's id.
+        group: number of the task in the batch.
+        rollout: number of the rollout among those of its task.
+        node: path from the root: "0", "0.2.1".
+        parent: its parent's path; None for a root.
+        depth: 0 for a root.
+        turns: what it sampled.
+        success: own success, nan = unjudged; see `credit.NodeTable` for this and the next four.
+        reward: success plus delegation bonus.
+        baseline: what the reward is compared with.
+        advantage: reward − baseline.
+        weight: factor on the node's loss; 0 = not trained on.
+        cost: "turns", "prompt_tokens", "output_tokens" and (virtual) "seconds" of the node itself.
+        seed: what the rollout's random streams were hashed from; None if unknown.
+    """
+
+    task_id: str
+    group: int
+    rollout: int
+    node: str
+    parent: str | None
+    depth: int
+    turns: tuple[TurnRecord, ...]
+    success: float
+    reward: float
+    baseline: float
+    advantage: float
+    weight: float
+    cost: Mapping[str, float]
+    seed: int | None
+
+    @property
+    def name(self) -> str:
+        """The node in words, for messages."""
+        return f"task {self.task_id!r}, rollout {self.rollout}, node {self.node}"
+
+    def sequences(self) -> list[TrainingSequence]:
+        """Merge turns into training sequences.
+
+        A turn whose prompt begins with everything before it (prompt and message of the turns merged so far)
+        continues that sequence; any other begins a new one. Turns without sampled tokens are left out, and so
+        the next one continues what came before them, if it does.
+        """
+        found: list[TrainingSequence] = []
+        for turn in self.turns:
+            if 1 not in turn.mask:
+                continue
+            known, mask, logprobs = ((), b"", ())  # type: tuple[tuple[int, ...], bytes, tuple[float, ...]]
+            if found and turn.prompt_ids[: len(found[-1].ids)] == found[-1].ids:
+                last = found.pop()
+                known, mask, logprobs = last.ids, last.mask, last.logprobs
+            mask += bytes(len(turn.prompt_ids) - len(known)) + bytes(turn.mask)
+            logprobs += turn.logprobs if all(turn.mask) else tuple(compress(turn.logprobs, turn.mask))
+            found.append(TrainingSequence(turn.prompt_ids + turn.output_ids, mask, logprobs))
+        return found
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON; nan becomes null."""
+        data = {name: getattr(self, name) for name in _FIELDS}
+        data["turns"] = [{name: getattr(turn, name) for name in _TURN_FIELDS} for turn in self.turns]
+        for name in _NUMBERS:
+            if math.isnan(data[name]):
+                data[name] = None
+        return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> NodeRecord:
+        """Rebuild the record that `to_json` wrote, exactly.
+
+        Raises:
+            CorruptTree: the text is not such a record.
+        """
+        try:
+            data = json.loads(text)
+            if not isinstance(data, dict) or set(data) != set(_FIELDS):
+                raise ValueError(f"it has not the fields {', '.join(_FIELDS)}")
+            for name in _NUMBERS:
+                data[name] = math.nan if data[name] is None else float(data[name])
+            data["turns"] = tuple(_turn_from(turn) for turn in data["turns"])
+            return cls(**data)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise CorruptTree(f"not the JSON of a training record: {error!r:.200}") from error
+
+
+_FIELDS = tuple(field.name for field in fields(NodeRecord))
+_TURN_FIELDS = tuple(field.name for field in fields(TurnRecord))
+
+
+def _turn_from(data: Mapping[str, Any]) -> TurnRecord:
+    tokens = {name: tuple(data[name]) for name in ("prompt_ids", "output_ids", "logprobs", "mask")}
+    if not len(tokens["output_ids"]) == len(tokens["logprobs"]) == len(tokens["mask"]):
+        raise ValueError("output_ids, logprobs and mask of a turn differ in length")
+    return TurnRecord(**tokens, text=str(data["text"]))
+
+
+def records(trees: Sequence[ExecutionTree], table: NodeTable | None = None, **options: Any) -> list[NodeRecord]:
+    """Return the record of every node of the valid trees, in the order of the table's rows.
+
+    Args:
+        trees: all groups of one optimiser step, as `collect` returned them; invalid trees are left out.
+        table: their credit; None computes it.
+        options: options of `credit.assign`, without a table.
+
+    Raises:
+        OptionError: `trees` is empty, its groups are mixed up (a tree without task or rollout number, a rollout
+            twice, different tasks under one id), a turn was sampled without log-probabilities, or the table
+            belongs to other trees.
+    """
+    _check_groups(trees)
+    if table is None:
+        table = credit.assign(trees, **options)
+    elif options:
+        raise OptionError("table", table, f"is given, so that {', '.join(options)} would be ignored; give one of both")
+    columns = {name: getattr(table, name).tolist() for name in ("group", "tree", "node", "depth", *_NUMBERS)}
+    _check_table(trees, columns["tree"], columns["node"])
+    found = []
+    for row, (place, node_id) in enumerate(zip(columns["tree"], columns["node"], strict=True)):
+        tree = trees[place]
+        node = tree.nodes[node_id]
+        found.append(
+            NodeRecord(
+                task_id=tree.group,
+                group=columns["group"][row],
+                rollout=tree.meta["rollout"],
+                node=node.address,
+                parent=None if node.parent is None else tree.nodes[node.parent].address,
+                depth=columns["depth"][row],
+                turns=tuple(_turn(place, node, number, turn) for number, turn in enumerate(node.turns)),
+                success=columns["success"][row],
+                reward=columns["reward"][row],
+                baseline=columns["baseline"][row],
+                advantage=columns["advantage"][row],
+                weight=columns["weight"][row],
+                cost=_cost(node),
+                seed=tree.meta.get("seed"),
+            )
+        )
+    return found
+
+
+def write_records(path: str | os.PathLike[str], rows: Iterable[NodeRecord]) -> int:
+    """Write records as JSON Lines; nan becomes null. Return how many.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    count = 0
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        for record in rows:
+            file.write(record.to_json() + "\n")
+            count += 1
+    return count
+
+
+def read_records(path: str | os.PathLike[str]) -> Iterator[NodeRecord]:
+    """Read the records that `write_records` wrote, one by one.
+
+    Raises:
+        CorruptTree: a line is not a record; names the file and the line.
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield NodeRecord.from_json(line)
+            except CorruptTree as error:
+                raise CorruptTree(f"{os.fspath(path)}, line {number}: {error}") from error
+
+
+def _turn(place: int, node: Node, number: int, turn: Turn) -> TurnRecord:
+    sample = turn.sample
+    if sample is None or (sample.output_ids and not sample.prompt_ids):
+        raise _unusable(place, node, number, sample)
+    # The sum is finite if every term is: two passes in C instead of a test for every token.
+    if not (math.isfinite(sum(sample.logprobs)) and max(sample.logprobs, default=0.0) <= MAX_LOGPROB):
+        raise _unusable(place, node, number, sample)
+    mask = (1,) * len(sample.output_ids)
+    return TurnRecord(sample.prompt_ids, sample.output_ids, sample.logprobs, mask, turn.action)
+
+
+def _unusable(place: int, node: Node, number: int, sample: Sample | None) -> OptionError:
+    """Say what is wrong with the tokens of a turn."""
+    where = f"trees[{place}].nodes[{node.id}].turns[{number}].sample"
+    if sample is None:
+        mend = "the policy gave no tokens and log-probabilities; return Action(text, sample=Sample(...)) from it"
+        return OptionError(where, None, mend)
+    if not sample.prompt_ids:
+        mend = "is empty; the first token sampled needs one before it to be predicted from"
+        return OptionError(f"{where}.prompt_ids", (), mend)
+    wrong = [value for value in sample.logprobs if not -math.inf < value <= MAX_LOGPROB]
+    mend = "must be the natural logs of probabilities above 0"
+    return OptionError(f"{where}.logprobs", wrong or sample.logprobs, mend)
+
+
+def _cost(node: Node) -> dict[str, float]:
+    return {
+        "turns": len(node.turns),
+        "prompt_tokens": sum(turn.prompt_tokens for turn in node.turns),
+        "output_tokens": sum(turn.output_tokens for turn in node.turns),
+        "seconds": sum(turn.latency for turn in node.turns),
+    }
+
+
+def _check_groups(trees: Sequence[ExecutionTree]) -> None:
+    """Refuse batches in which it is unclear which rollouts belong together."""
+    if isinstance(trees, ExecutionTree) or not trees:
+        raise OptionError("trees", trees, "must be a list with at least one rollout")
+    tasks: dict[str, tuple[int, object]] = {}
+    seen: dict[tuple[object, ...], int] = {}
+    for place, tree in enumerate(trees):
+        if tree.invalid is not None:
+            continue
+        if not tree.group:
+            mend = "a tree without a task id belongs to no group; collect it with rao_envs.collect"
+            raise OptionError(f'trees[{place}].task["id"]', tree.task.get("id"), mend)
+        rollout = tree.meta.get("rollout")
+        if not isinstance(rollout, int) or isinstance(rollout, bool):
+            mend = "must be the number of the rollout in its group; rao_envs.collect writes it"
+            raise OptionError(f'trees[{place}].meta["rollout"]', rollout, mend)
+        what = (tree.root.goal, tree.root.payload, tree.meta.get("env"), tree.meta.get("options"))
+        first, known = tasks.setdefault(tree.group, (place, what))
+        if known != what:
+            mend = f"has the id of trees[{first}] but another goal, payload or environment: the groups are mixed up"
+            raise OptionError(f"trees[{place}].task", tree.group, mend)
+        twin = seen.setdefault((tree.group, rollout, tree.meta.get("seed")), place)
+        if twin != place:
+            mend = f"is rollout {rollout} of task {tree.group!r} again, as trees[{twin}] is; give each once"
+            raise OptionError(f"trees[{place}]", tree, mend)
+
+
+def _check_table(trees: Sequence[ExecutionTree], tree: list[int], node: list[int]) -> None:
+    expected = [(place, number) for place, one in enumerate(trees) if one.invalid is None for number in range(len(one))]
+    if sorted(zip(tree, node, strict=True)) != expected:
+        mend = f"is credit of other trees: these have {len(expected)} nodes; use credit.assign(trees)"
+        raise OptionError("table", f"{len(tree)} rows", mend)

@@ -1,0 +1,68 @@
+"""Where the time of a step goes: inside the model, or outside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+
+from rao_envs.engine import Action
+from rao_envs.policies.base import View
+from rao_envs.policies.local import TorchPolicy
+
+__all__ = ["Clock", "Timed"]
+
+
+class Timed:
+    """A policy with a stopwatch.
+
+    It believes the policy's own `seconds`, which count the model alone, and otherwise measures whole calls.
+    """
+
+    def __init__(self, policy: TorchPolicy) -> None:
+        """Wrap `policy`."""
+        self._policy = policy
+        self._start: float | None = getattr(policy, "seconds", None)
+        self._measured = 0.0
+
+    def __call__(self, views: Sequence[View]) -> list[Action]:
+        """Answer as the policy does."""
+        start = perf_counter()
+        answers = self._policy(views)
+        self._measured += perf_counter() - start
+        return answers
+
+    @property
+    def seconds(self) -> float:
+        """Seconds inside the model since this was made."""
+        return self._measured if self._start is None else float(self._policy.seconds) - self._start  # type: ignore[attr-defined]
+
+
+class Clock:
+    """Adds up the seconds of the named parts of a step.
+
+    Attributes:
+        seconds: by part.
+    """
+
+    def __init__(self) -> None:
+        """Start."""
+        self._start = perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        """Time a part."""
+        start = perf_counter()
+        yield
+        self.seconds[part] = perf_counter() - start
+
+    def figures(self) -> dict[str, float]:
+        """Return the seconds since the start, by part, and the share of them outside the model.
+
+        The model's are "time/sample", its part of "time/collect", and "time/optimise". An evaluation is neither.
+        """
+        total = perf_counter() - self._start - self.seconds.get("evaluate", 0.0)
+        inside = self.seconds["sample"] + self.seconds["optimise"]
+        figures = {f"time/{part}": seconds for part, seconds in self.seconds.items()}
+        return {**figures, "time/step": total, "time/outside": total - inside, "time/outside_share": 1 - inside / total}
