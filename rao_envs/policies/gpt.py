@@ -1,0 +1,444 @@
+"""A small GPT that is trained from nothing, and the policy that plays with it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - its customary name
+
+from rao_envs.engine import Action
+from rao_envs.errors import OptionError
+from rao_envs.events import Sample
+from rao_envs.policies.base import View
+from rao_envs.policies.tokenizer import Names, SlotTokenizer
+from rao_envs.seeding import derive
+from rao_envs.tree import Node
+
+__all__ = ["GPT", "GPTConfig", "GPTPolicy"]
+
+_CHUNK = 4_096  # padded tokens read at once: what fits a processor's cache
+_COMPACT = 0.6
+_BEFORE = 5  # tokens that are embedded with each token
+_FRAME = 2  # `act` before a message and `end` behind it
+_REMEMBERED = 4_096  # transcripts whose keys and values are kept for their next turn
+
+
+@dataclass(frozen=True, slots=True)
+class GPTConfig:
+    """The shape of a `GPT`.
+
+    Attributes:
+        vocab_size: token ids.
+        context: most tokens of one transcript.
+        width: size of the residual stream; a multiple of twice the number of heads.
+        layers: blocks.
+        heads: attention heads of a block; they share keys and values.
+    """
+
+    vocab_size: int
+    context: int = 512
+    width: int = 64
+    layers: int = 3
+    heads: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that no model can have."""
+        for name, value in asdict(self).items():
+            if not isinstance(value, int) or value < 1:
+                raise OptionError(name, value, "must be an int of at least 1")
+        if self.width % (2 * self.heads):
+            raise OptionError("width", self.width, f"must be a multiple of twice the {self.heads} heads")
+
+
+class _Block(nn.Module):
+    """Attention with rotary positions, then a feed-forward layer; both behind a norm."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.norm = nn.RMSNorm(config.width)
+        self.size = config.width // config.heads
+        self.qkv = nn.Linear(config.width, config.width + 2 * self.size, bias=False)
+        self.out = nn.Linear(config.width, config.width, bias=False)
+        self.norm2 = nn.RMSNorm(config.width)
+        self.up = nn.Linear(config.width, 4 * config.width, bias=False)
+        self.down = nn.Linear(4 * config.width, config.width, bias=False)
+
+    def project(self, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, float [B, H, L, C/H], and keys and values, [B, 1, L, C/H]; positions are turned in."""
+        qkv = self.qkv(self.norm(x)).unflatten(-1, (-1, self.size)).transpose(1, 2)
+        pairs = torch.view_as_complex(qkv[:, : self.heads + 1].unflatten(-1, (-1, 2)))
+        turned = torch.view_as_real(pairs * rotation).flatten(-2)
+        return turned[:, : self.heads], turned[:, self.heads :], qkv[:, self.heads + 1 :]
+
+    def finish(self, x: Tensor, seen: Tensor) -> Tensor:
+        """Add what attention saw, float [B, H, L, C/H], and the feed-forward layer's answer to it."""
+        x = x + self.out(seen.transpose(1, 2).flatten(-2))
+        return x + self.down(F.relu(self.up(self.norm2(x))).square())
+
+
+class GPT(nn.Module):
+    """A decoder-only transformer: rotary positions, RMS norms, squared ReLUs, embeddings tied with the output.
+
+    Every token is embedded together with the five before it, so that finding "what stood after this the last time"
+    takes one layer of attention instead of two: copying is learnt many times sooner.
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        """Initialise from torch's global generator; seed it before."""
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.before = nn.Linear(_BEFORE * config.width, config.width, bias=False)
+        self.blocks = nn.ModuleList(_Block(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width)
+        for name, weight in self.named_parameters():
+            if weight.dim() == 2:
+                last = name.endswith(("out.weight", "down.weight"))
+                nn.init.normal_(weight, std=0.1 / (2 * config.layers) ** 0.5 if last else 0.1)
+        half = config.width // config.heads // 2
+        angle = torch.arange(config.context)[:, None] / 1_000.0 ** (torch.arange(half) / half)
+        self.register_buffer("rotation", torch.polar(torch.ones_like(angle), angle), persistent=False)
+        self.rotation: Tensor
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Return the logits of the next token at every place.
+
+        Args:
+            input_ids: Long [Q, L], padded on the right: no token sees what comes after it.
+
+        Returns:
+            Float [Q, L, V].
+        """
+        return self.unembed(self.hidden(input_ids))
+
+    def hidden(self, input_ids: Tensor) -> Tensor:
+        """Return what `unembed` turns into logits, float [Q, L, C]: cheaper where few places matter."""
+        rotation = self.rotation[: input_ids.shape[1]]
+        x = self._embed(F.pad(input_ids, (_BEFORE, 0)))
+        for block in self.blocks:
+            q, k, v = block.project(x, rotation)
+            k, v = k.expand_as(q), v.expand_as(q)
+            x = block.finish(x, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+        return x
+
+    def unembed(self, x: Tensor) -> Tensor:
+        """Return logits, float [..., V], of float [..., C]."""
+        return F.linear(self.norm(x), self.embedding.weight)
+
+    def cache_shape(self, rows: int, room: int) -> tuple[int, ...]:
+        """Return the shape of a cache of keys and values: [layers · 2, B, room, C/H]."""
+        config = self.config
+        return (2 * config.layers, rows, room, config.width // config.heads)
+
+    def extend(self, tokens: Tensor, new: Tensor, length: Tensor, cache: Tensor) -> Tensor:
+        """Read more tokens of every row, and return the logits of the one that follows the last of them.
+
+        Args:
+            tokens: Long [B, 5 + M], the new tokens behind the five before them, padded on the right.
+            new: Long [B], how many of a row's M are not padding; at least 1.
+            length: Long [B], tokens read before.
+            cache: float of `cache_shape`, all finite; rows are written to from `length` on.
+
+        Returns:
+            Float [B, V].
+        """
+        rows = torch.arange(len(tokens), device=tokens.device)
+        x = self._embed(tokens)
+        # Padding writes behind the new tokens, into room that the next ones will overwrite before they look at it.
+        places = length[:, None] + torch.arange(x.shape[1], device=tokens.device)
+        rotation = self.rotation[places.clamp(max=self.config.context - 1)][:, None]
+        longest = int(places.max()) + 1
+        visible = torch.arange(longest, device=tokens.device) <= places[:, :, None]
+        visible = visible.repeat(1, self.config.heads, 1)[:, None]
+        for number, block in enumerate(self.blocks):
+            q, k, v = block.project(x, rotation)
+            keys, values = cache[2 * number], cache[2 * number + 1]
+            keys[rows[:, None], places], values[rows[:, None], places] = k[:, 0], v[:, 0]
+            # All heads share keys and values, so that they are to them what more tokens would be: read once.
+            every = q.flatten(1, 2)[:, None]
+            k, v = keys[:, None, :longest], values[:, None, :longest]
+            seen = F.scaled_dot_product_attention(every, k, v, attn_mask=visible)
+            x = block.finish(x, seen[:, 0].unflatten(1, (self.config.heads, -1)))
+        return self.unembed(x[rows, new - 1])
+
+    def _embed(self, input_ids: Tensor) -> Tensor:
+        """Embed Long [Q, 5 + L] as float [Q, L, C]."""
+        x = self.embedding(input_ids)
+        length = x.shape[1] - _BEFORE
+        return x[:, _BEFORE:] + self.before(torch.cat([x[:, k : k + length] for k in range(_BEFORE)], dim=-1))
+
+
+@dataclass(slots=True)
+class _Job:
+    """One transcript to be continued; its first `known` tokens have been read into `cache`."""
+
+    place: int
+    key: tuple[int, str]
+    prompt: list[int]
+    names: Names
+    known: int
+    cache: Tensor | None
+    draws: np.ndarray[Any, np.dtype[np.float32]]
+
+    @property
+    def new(self) -> int:
+        return len(self.prompt) - self.known
+
+
+def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Cut ascending lengths into ranges of at most `_CHUNK` padded tokens."""
+    start = 0
+    for stop in range(1, len(lengths) + 1):
+        if stop == len(lengths) or (stop + 1 - start) * lengths[stop] > _CHUNK:
+            yield start, stop
+            start = stop
+
+
+class GPTPolicy(nn.Module):
+    """Plays with a `GPT`: all waiting nodes of all rollouts in one batch, token by token.
+
+    What a node samples depends on its view's seed and on what it was shown, not on who else is in the batch (but
+    for the last digits of floating-point sums). A prompt is the prompt and output of the turn before with the new
+    observation behind it: nothing is ever tokenised twice, and a node's turns merge into one training sequence.
+
+    Attributes:
+        model: the network.
+        tokenizer: its tokens.
+        temperature: logits are divided by it; 0 takes the likeliest token.
+        max_new_tokens: longest message.
+        seconds: time spent in the model so far.
+    """
+
+    def __init__(
+        self,
+        model: GPT,
+        tokenizer: SlotTokenizer,
+        *,
+        temperature: float = 1.0,
+        max_new_tokens: int = 96,
+        batch_rows: int = 256,
+    ) -> None:
+        """Play with a model.
+
+        Args:
+            model: the network.
+            tokenizer: must have the model's vocabulary.
+            temperature: at least 0.
+            max_new_tokens: at least 1.
+            batch_rows: nodes in one batch at most.
+
+        Raises:
+            OptionError: an impossible option, or a tokenizer that is not the model's.
+        """
+        super().__init__()
+        if tokenizer.vocab_size != model.config.vocab_size:
+            mend = f"has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}; use the model's own"
+            raise OptionError("tokenizer", tokenizer, mend)
+        if not 0 <= temperature < float("inf"):
+            raise OptionError("temperature", temperature, "must be a finite number, at least 0")
+        for name, value in (("max_new_tokens", max_new_tokens), ("batch_rows", batch_rows)):
+            if value < 1:
+                raise OptionError(name, value, "must be at least 1")
+        self.model = model
+        self.tokenizer = tokenizer
+        self.temperature = temperature
+        self.max_new_tokens = max_new_tokens
+        self.batch_rows = batch_rows
+        self.seconds = 0.0
+        self._memory: dict[tuple[int, str], tuple[list[int], Tensor]] = {}
+        self._buffer = torch.empty(0)
+
+    @property
+    def pad_id(self) -> int:
+        """Token that pads a batch."""
+        return self.tokenizer.pad
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.embedding.weight.device
+
+    def transcript(self, node: Node, salt: int = 0) -> tuple[list[int], list[bool]]:
+        """Return a node's whole transcript as token ids, and which of them the node wrote: for imitation.
+
+        Args:
+            node: its text is tokenised, whatever its samples say.
+            salt: another one deals other slots to the names.
+        """
+        tokenizer = self.tokenizer
+        names = tokenizer.names(salt)
+        ids = [tokenizer.delegate if "launch_subagent" in node.system else tokenizer.alone]
+        ids += tokenizer.encode(node.opening, names)
+        wrote = [False] * len(ids)
+        for turn in node.turns:
+            action = [*tokenizer.encode(turn.action, names), tokenizer.end]
+            seen = tokenizer.encode(turn.observation or "", names)
+            ids += [tokenizer.act, *action, *seen]
+            wrote += [False, *[True] * len(action), *[False] * len(seen)]
+        return ids, wrote
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a chat message, with its frame: a `token_counter` for the environments.
+
+        A system message counts as the one token that stands for it.
+        """
+        if "These tools exist" in text:
+            return 1
+        return len(self.tokenizer.encode(text, self.tokenizer.names())) + _FRAME
+
+    def logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return the tempered logits, float [Q, L, V], that messages were sampled from.
+
+        Args:
+            input_ids: Long [Q, L].
+            attention_mask: Bool [Q, L], padding on the right.
+        """
+        logits: Tensor = self.model(input_ids)
+        return logits / self.temperature if self.temperature else logits
+
+    def prompt(self, node: Node) -> tuple[list[int], Names]:
+        """Return the token ids that a node's next message follows, and the names in them."""
+        tokenizer, turns = self.tokenizer, node.turns
+        names = tokenizer.names()
+        if not turns or turns[-1].sample is None:
+            for text in (node.opening, *(text for turn in turns for text in (turn.action, turn.observation or ""))):
+                names.read(tokenizer.read(text))
+            return [*self.transcript(node)[0], tokenizer.act], names
+        names.read(tokenizer.read(node.opening))
+        for turn in turns[:-1]:
+            names.read(tokenizer.read(turn.action))
+            names.read(tokenizer.read(turn.observation or ""))
+        names.read(tokenizer.read(turns[-1].action))
+        last = turns[-1].sample
+        new = tokenizer.encode(turns[-1].observation or "", names)
+        return [*last.prompt_ids, *last.output_ids, *new, tokenizer.act], names
+
+    def __call__(self, views: Sequence[View]) -> list[Action]:  # type: ignore[override]
+        """Sample one message for each view.
+
+        Raises:
+            OptionError: a transcript is longer than the model's context.
+        """
+        jobs = [self._job(place, view) for place, view in enumerate(views)]
+        answers: list[Action | None] = [None] * len(views)
+        jobs.sort(key=lambda job: (job.new, len(job.prompt)))  # padding costs as much as reading
+        for place in range(0, len(jobs), self.batch_rows):
+            batch = jobs[place : place + self.batch_rows]
+            start = time.perf_counter()
+            written = self._generate(batch)
+            self.seconds += time.perf_counter() - start
+            for job, (ids, logprobs) in zip(batch, written, strict=True):
+                text = self.tokenizer.decode(ids, job.names)
+                answers[job.place] = Action(text, sample=Sample(tuple(job.prompt), tuple(ids), tuple(logprobs)))
+        return [answer for answer in answers if answer is not None]
+
+    def train(self, mode: bool = True) -> GPTPolicy:
+        """Switch to training, or back; what the model has read is forgotten: its weights are about to change."""
+        self._memory.clear()
+        return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As `torch.nn.Module.load_state_dict`; what the old weights have read is forgotten."""
+        self._memory.clear()
+        return super().load_state_dict(*args, **kwargs)
+
+    def _job(self, place: int, view: View) -> _Job:
+        prompt, names = self.prompt(view.node)
+        if len(prompt) >= self.model.config.context:
+            mend = f"leaves no room behind {len(prompt)} tokens; give the environment token_counter=policy.count_tokens"
+            raise OptionError("context", self.model.config.context, f"{mend} and limits={{'context_tokens': ...}}")
+        key = (view.rollout, view.node.address)
+        known, cache = self._memory.get(key, ([], None))
+        if cache is None or prompt[: len(known)] != known:
+            known, cache = [], None
+        random = np.random.Generator(np.random.Philox(derive(view.seed, "gpt")))
+        return _Job(place, key, prompt, names, len(known), cache, random.random(self.max_new_tokens, dtype=np.float32))
+
+    @torch.inference_mode()
+    def _generate(self, jobs: Sequence[_Job]) -> list[tuple[list[int], list[float]]]:
+        """Continue each prompt until its end token, the longest message, or the end of the context."""
+        device, context, most = self.device, self.model.config.context, self.max_new_tokens
+        cache = self._room(len(jobs), max(len(job.prompt) for job in jobs) + max(job.new for job in jobs) + most)
+        first = []
+        for start, stop in _chunks([job.new for job in jobs]):
+            part = jobs[start:stop]
+            tokens = torch.full((len(part), _BEFORE + max(job.new for job in part)), self.pad_id)
+            for row, job in enumerate(part):
+                tail = job.prompt[max(0, job.known - _BEFORE) :]
+                place = max(0, _BEFORE - job.known)
+                tokens[row, place : place + len(tail)] = torch.tensor(tail)
+                if job.cache is not None:
+                    cache[:, start + row, : job.known] = job.cache
+            new = torch.tensor([job.new for job in part], device=device)
+            known = torch.tensor([job.known for job in part], device=device)
+            first.append(self.model.extend(tokens.to(device), new, known, cache[:, start:stop]))
+        logits = torch.cat(first)
+        lengths = torch.tensor([len(job.prompt) for job in jobs], device=device)
+        last = torch.tensor([([self.pad_id] * _BEFORE + job.prompt)[-_BEFORE:] for job in jobs], device=device)
+        draws = torch.from_numpy(np.stack([job.draws for job in jobs])).to(device)
+        rows = torch.arange(len(jobs), device=device)
+        output = torch.full((len(jobs), most), self.pad_id, device=device)
+        logprobs = torch.zeros(len(jobs), most, device=device)
+        written = torch.zeros(len(jobs), dtype=torch.long, device=device)
+        going = torch.ones(len(jobs), dtype=torch.bool, device=device)
+        for step in range(most):
+            token, logprob = self._sample(logits, draws[rows, step])
+            output[rows, step], logprobs[rows, step] = token, logprob
+            written[rows] += going
+            going = going & (token != self.tokenizer.end) & (lengths + 1 < context)
+            left = int(going.sum())
+            if not left or step + 1 == most:
+                break
+            last = torch.cat((last[:, -_BEFORE:], token[:, None]), dim=1)
+            if left < _COMPACT * len(going):  # copying the cache costs more than a few idle rows
+                self._remember(jobs, rows, ~going, output, written, cache)
+                keep = going.nonzero()[:, 0]
+                rows, last, lengths, going = rows[keep], last[keep], lengths[keep], going[keep]
+                cache = cache[:, keep]
+            logits = self.model.extend(last, torch.ones_like(lengths), lengths, cache)
+            lengths = lengths + 1
+        self._remember(jobs, rows, torch.ones_like(going), output, written, cache)
+        parts = zip(output.tolist(), logprobs.tolist(), written.tolist(), strict=True)
+        return [(ids[:count], chances[:count]) for ids, chances, count in parts]
+
+    def _room(self, rows: int, length: int) -> Tensor:
+        """Return room for keys and values: what was used before, if it is large enough. What it holds is finite."""
+        shape = self.model.cache_shape(rows, length)
+        size = math.prod(shape)
+        if self._buffer.numel() < size or self._buffer.device != self.device:
+            self._buffer = self.model.embedding.weight.new_zeros(size)
+        return self._buffer[:size].view(shape)
+
+    def _remember(
+        self, jobs: Sequence[_Job], rows: Tensor, done: Tensor, output: Tensor, written: Tensor, cache: Tensor
+    ) -> None:
+        """Keep keys and values of the transcripts that are done: the next turn goes on from there."""
+        for place in done.nonzero()[:, 0].tolist():
+            row = int(rows[place])
+            job = jobs[row]
+            # The last token was sampled, not read.
+            known = [*job.prompt, *output[row, : int(written[row]) - 1].tolist()]
+            self._memory.pop(job.key, None)
+            self._memory[job.key] = (known, cache[:, place, : len(known)].clone())
+        while len(self._memory) > _REMEMBERED:
+            del self._memory[next(iter(self._memory))]
+
+    def _sample(self, logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw one token a row by the inverse of the cumulative distribution; return it and its log-probability."""
+        if not self.temperature:
+            chances = torch.log_softmax(logits, dim=-1)
+            best = chances.argmax(dim=-1)
+            return best, chances.gather(1, best[:, None])[:, 0]
+        chances = torch.log_softmax(logits / self.temperature, dim=-1)
+        upto = chances.exp().cumsum(dim=-1)
+        token = torch.searchsorted(upto, (draw * upto[:, -1])[:, None], right=True)[:, 0]
+        token = token.clamp_(max=logits.shape[1] - 1)
+        return token, chances.gather(1, token[:, None])[:, 0]
