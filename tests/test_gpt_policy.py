@@ -1,5 +1,7 @@
 """The small GPT: what it records is what it sampled, whoever else is in the batch, cached or not."""
 
+import itertools
+
 import gymnasium as gym
 import pytest
 import torch
@@ -80,7 +82,7 @@ def test_a_node_is_one_training_sequence(fluent):
     nodes = sum(bool(node.turns) for tree in trees for node in tree.nodes)
     assert len(build_batch(trees)) == nodes
     turns = [node.turns for tree in trees for node in tree.nodes if len(node.turns) > 1]
-    for before, after in [pair for each in turns for pair in zip(each, each[1:], strict=False)]:
+    for before, after in [pair for each in turns for pair in itertools.pairwise(each)]:
         start = (*before.sample.prompt_ids, *before.sample.output_ids)
         assert after.sample.prompt_ids[: len(start)] == start
 
@@ -175,7 +177,7 @@ def test_a_prompt_beyond_the_context_names_the_mend(tokenizer):
     policy = make(tokenizer, context=8)
     env = gym.make(ENV, depth=2, action_format="calls")
     env.reset(seed=0)
-    with pytest.raises(OptionError, match="token_counter=policy.count_tokens"):
+    with pytest.raises(OptionError, match=r"token_counter=policy\.count_tokens"):
         policy(views(env))
 
 
@@ -194,8 +196,8 @@ def test_impossible_options_are_refused(tokenizer, options, argument):
 
 
 def test_a_foreign_tokenizer_is_refused(tokenizer):
-    with pytest.raises(OptionError, match="^tokenizer"):
-        GPTPolicy(make(tokenizer).model, SlotTokenizer(()))
+    with pytest.raises(OptionError, match=r"^tokenizer"):
+        GPTPolicy(make(tokenizer).model, SlotTokenizer((), slots=3))
 
 
 @pytest.mark.parametrize("shape", [{"width": 30}, {"layers": 0}, {"context": 2.5}])

@@ -24,7 +24,9 @@ def test_what_is_encoded_is_decoded_exactly(texts):
         assert TOKENIZER.decode(ids, writing) == text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
-@pytest.mark.parametrize("text", ["007", "00", "100", "1_000", "3.14", "a1 a1_ 1a", "unknown3", "{}},", "\ud800", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["007", "00", "100", "1_000", "3.14", "a1 a1_ 1a", "unknown3", "{}},", "\ud800", "\x00"]
+)
 def test_odd_texts_survive(text):
     names = TOKENIZER.names()
     ids = TOKENIZER.encode(text, names)
@@ -35,7 +37,7 @@ def test_odd_texts_survive(text):
 
 
 def test_familiar_text_is_short():
-    assert len(TOKENIZER.encode(TEXTS[0], TOKENIZER.names())) == 10
+    assert len(TOKENIZER.encode(TEXTS[0], TOKENIZER.names())) == 9
     assert len(TOKENIZER.encode(TEXTS[1], TOKENIZER.names())) == 5
 
 
@@ -44,14 +46,14 @@ def test_renaming_everything_changes_only_the_slots():
     one, two = (TOKENIZER.encode(text, TOKENIZER.names()) for text in (TEXTS[0], renamed))
     assert len(one) == len(two)
     changed = {(a, b) for a, b in zip(one, two, strict=True) if a != b}
-    assert changed <= {(one[1], two[1]), (one[6], two[6])}
+    assert changed <= {(one[1], two[1]), (one[5], two[5])}
 
 
 def test_the_same_name_keeps_its_slot_and_another_never_gets_it():
     names = TOKENIZER.names()
     first = TOKENIZER.encode("a1 b2 c3 d4 e5 f6 g7 h8", names)
     assert TOKENIZER.encode("a1 b2 c3 d4 e5 f6 g7 h8", names) == first
-    slots = [slot for slot in names.slot_of.values()]
+    slots = list(names.slot_of.values())
     assert sorted(slots) == list(range(8))
 
 

@@ -84,7 +84,7 @@ def test_a_transcript_is_what_the_policy_would_have_read():
     policy = new_gpt(PLAY, width=16, layers=1)
     tokenizer = policy.tokenizer
     for node in PLAY[0].nodes:
-        written = transcript(tokenizer, node)
+        written = transcript(policy, node)
         prompt, names = policy.prompt(node)
         assert [*written.ids, tokenizer.act] == list(prompt)
         sampled = [token for token, on in zip(written.ids, written.mask, strict=True) if on]
@@ -105,7 +105,7 @@ def test_a_start_is_made_once_and_kept_whole(tmp_path):
     assert again.tokenizer.to_dict() == first.tokenizer.to_dict()
     # what it has imitated it can do better than a stranger
     stranger = new_gpt(PLAY, **shape)
-    shown = [transcript(first.tokenizer, node) for tree in PLAY for node in tree.nodes]
+    shown = [transcript(first, node) for tree in PLAY for node in tree.nodes]
     after, before = (imitate(one, lambda epoch: shown, epochs=1, lr=0.0)[0] for one in (first, stranger))
     assert after < before
     save_gpt(stranger, path)

@@ -24,7 +24,6 @@ from rao_envs.tree import ExecutionTree, Node
 
 if TYPE_CHECKING:
     from rao_envs.policies.gpt import GPTPolicy
-    from rao_envs.policies.tokenizer import SlotTokenizer
 
 __all__ = ["imitate", "load_gpt", "new_gpt", "save_gpt", "start_gpt", "transcript"]
 
@@ -90,7 +89,10 @@ def new_gpt(
     *,
     width: int = 64,
     layers: int = 3,
+    heads: int = 4,
     context: int = 512,
+    slots: int = 64,
+    ignore: str | None = None,
     seed: int = 0,
 ) -> GPTPolicy:
     """Make a GPT with random weights, whose tokenizer has learned the words of some play.
@@ -99,16 +101,20 @@ def new_gpt(
         trees: the play.
         width: of the residual stream.
         layers: blocks.
+        heads: attention heads of a block.
         context: most tokens of a transcript.
+        slots: see `SlotTokenizer`.
+        ignore: see `SlotTokenizer`.
         seed: of the weights.
     """
     from rao_envs.policies.gpt import GPT, GPTConfig, GPTPolicy
     from rao_envs.policies.tokenizer import SlotTokenizer
 
-    tokenizer = SlotTokenizer.train(text for tree in trees for node in tree.nodes for text in _texts(node))
+    texts = (text for tree in trees for node in tree.nodes for text in _texts(node))
+    tokenizer = SlotTokenizer.train(texts, slots=slots, ignore=ignore)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "gpt"))
-        model = GPT(GPTConfig(tokenizer.vocab_size, context, width, layers))
+        model = GPT(GPTConfig(tokenizer.vocab_size, context, width, layers, heads))
     return GPTPolicy(model, tokenizer)
 
 
@@ -119,7 +125,7 @@ def start_gpt(
     seed: int = 0,
     max_new_tokens: int = 96,
     note: Callable[[int, float], object] = lambda epoch, loss: None,
-    **shape: int,
+    **shape: Any,
 ) -> GPTPolicy:
     """Make a GPT that has imitated some play and keep it in a file; or take it from there, if it is there already.
 
@@ -129,7 +135,7 @@ def start_gpt(
         seed: of the weights, and of the order of imitation.
         max_new_tokens: longest message.
         note: see `imitate`.
-        shape: width, layers and context; see `new_gpt`.
+        shape: the rest of `new_gpt`.
     """
     if not Path(path).exists():
         trees = play()
@@ -138,7 +144,7 @@ def start_gpt(
 
         def written(salt: int) -> list[TrainingSequence]:
             nodes = (node for tree in trees for node in tree.nodes)
-            return [one for node in nodes if len((one := transcript(policy.tokenizer, node, salt)).ids) <= context]
+            return [one for node in nodes if len((one := transcript(policy, node, salt)).ids) <= context]
 
         imitate(policy, written, seed=seed, note=note)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -178,24 +184,16 @@ def load_gpt(path: str | os.PathLike[str], **options: Any) -> GPTPolicy:
     return policy
 
 
-def transcript(tokenizer: SlotTokenizer, node: Node, salt: int = 0) -> TrainingSequence:
-    """Write down what a node was shown and what it wrote, as a `GPTPolicy` would have read and written it.
+def transcript(policy: GPTPolicy, node: Node, salt: int = 0) -> TrainingSequence:
+    """Write down what a node was shown and what it wrote, as the policy would have read and written it.
 
     Args:
-        tokenizer: the policy's.
+        policy: the learner.
         node: of a finished rollout of text alone.
         salt: deals other slots to the names in it, for variety.
     """
-    names = tokenizer.names(salt)
-    ids = [tokenizer.delegate if "launch_subagent" in node.system else tokenizer.alone]
-    ids += tokenizer.encode(node.opening, names)
-    mask = bytearray(len(ids))
-    for turn in node.turns:
-        message = [*tokenizer.encode(turn.action, names), tokenizer.end]
-        seen = tokenizer.encode(turn.observation or "", names)
-        ids += [tokenizer.act, *message, *seen]
-        mask += bytes(1) + b"\1" * len(message) + bytes(len(seen))
-    return TrainingSequence(tuple(ids), bytes(mask), (0.0,) * sum(mask))
+    ids, wrote = policy.transcript(node, salt)
+    return TrainingSequence(tuple(ids), bytes(wrote), (0.0,) * sum(wrote))
 
 
 def _texts(node: Node) -> Iterable[str]:

@@ -1,0 +1,91 @@
+"""How fast a local model plays, and how much of a training step is spent beside it."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+import rao_envs
+from rao_envs.policies import ScriptedPolicy
+
+__all__ = ["generation", "outside"]
+
+ENV = "TextCraftSynth-v0"
+CONTEXT = 512
+
+
+def _policy() -> Any:
+    """Make a GPT that has watched a little play: enough to write messages of the usual length."""
+    from rao_envs.training.imitation import imitate, new_gpt, transcript
+    from rao_textcraft import TextCraftSynthEnv
+
+    oracle = ScriptedPolicy(TextCraftSynthEnv.oracles["recursive"])
+    play = rao_envs.collect(ENV, oracle, tasks=60, env_options={"difficulty": "easy", "action_format": "calls"})
+    policy = new_gpt(play, width=96, layers=3, heads=3, context=CONTEXT)
+    nodes = [node for tree in play for node in tree.nodes]
+    imitate(policy, lambda salt: [transcript(policy, node, salt) for node in nodes], epochs=12)
+    policy.max_new_tokens = 48
+    return policy
+
+
+def _options(policy: Any) -> dict[str, Any]:
+    return {
+        "difficulty": "medium",
+        "action_format": "calls",
+        "limits": {"context_tokens": CONTEXT, "max_nodes": 60},
+        "token_counter": policy.count_tokens,
+    }
+
+
+def generation(rollouts: int = 64, alone: int = 4) -> dict[str, Any]:
+    """Let the same model play all ready nodes of many rollouts at once, and one node at a time.
+
+    Args:
+        rollouts: played together.
+        alone: of these, played one node at a time: as many would take too long.
+
+    Returns:
+        Tokens sampled a second each way, and their ratio.
+    """
+    policy = _policy()
+    speeds = {}
+    for name, tasks, rows in (("one node at a time", alone, 1), ("all ready nodes", rollouts, 256)):
+        policy.batch_rows = rows
+        policy.train(False)
+        start = perf_counter()
+        trees = rao_envs.collect(
+            ENV, policy, tasks=tasks, concurrency=tasks, env_options=_options(policy), progress=False
+        )
+        turns = [turn for tree in trees for node in tree.nodes for turn in node.turns]
+        tokens = sum(len(turn.sample.output_ids) for turn in turns if turn.sample is not None)
+        speeds[name] = tokens / (perf_counter() - start)
+    one, every = speeds.values()
+    parameters = sum(parameter.numel() for parameter in policy.parameters())
+    return {"parameters": parameters, "one_at_a_time": one, "batched": every, "ratio": every / one}
+
+
+def outside(steps: int = 2) -> dict[str, Any]:
+    """Train for a few steps with the model and the batch of `baselines/rao_gpt.py`.
+
+    Returns:
+        Seconds of a step, of these outside the model (environments, credit, tensors), and their share.
+    """
+    from rao_envs.training import RAOTrainer
+
+    policy = _policy()
+    trainer = RAOTrainer(
+        policy,
+        ENV,
+        env_options=_options(policy),
+        steps=steps,
+        tasks_per_step=8,
+        group_size=8,
+        minibatches=8,
+        max_sequences=2_000,
+        max_tokens=4_096,
+        progress=False,
+    )
+    rows = trainer.run()
+    seconds = sum(row["time/step"] for row in rows)
+    beside = sum(row["time/outside"] for row in rows)
+    return {"step_s": seconds / steps, "outside_s": beside / steps, "share": beside / seconds}

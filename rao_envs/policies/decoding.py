@@ -1,0 +1,142 @@
+"""Sample messages from a causal language model, many at a time."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Draft", "complete", "positions", "understood"]
+
+_COMPACT = 0.75
+"""The batch is made smaller when this share of its rows or less goes on: copying the cache costs about as much as
+reading it, which every step does."""
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """A message in the making.
+
+    Attributes:
+        prompt: token ids that it follows, length P > 0.
+        limit: most tokens, at least 1.
+        random: where its draws come from, one for each token.
+        ended: whether it is complete, asked after each token.
+        ids: tokens so far.
+        logprobs: their log-probabilities under the distribution that they were drawn from.
+        done: whether no more tokens follow.
+    """
+
+    prompt: Sequence[int]
+    limit: int
+    random: Random
+    ended: Callable[[list[int]], bool]
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    done: bool = False
+
+    def add(self, token: int, logprob: float) -> None:
+        """Take one more token."""
+        self.ids.append(token)
+        self.logprobs.append(logprob)
+        self.done = len(self.ids) >= self.limit or self.ended(self.ids)
+
+
+def understood(model: Any) -> frozenset[str]:
+    """Return the names of the arguments that a model's forward takes; those inside an adapter count."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return frozenset(inspect.signature(inner.forward).parameters)
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Number the tokens of each row from 0, wherever it is padded.
+
+    Args:
+        mask: Long or Bool [B, L], 0 where padded.
+
+    Returns:
+        Long [B, L]; 0 in front of the first token.
+    """
+    return (mask.long().cumsum(1) - 1).clamp(min=0)
+
+
+def complete(model: Any, drafts: Sequence[Draft], *, temperature: float, pad_id: int) -> None:
+    """Sample every draft to its end, all in one batch, padded at the left, with one cache of keys and values.
+
+    A row's draws are its own, so that what it samples does not depend on the other rows but for the rounding of
+    sums. The caller sees to `torch.no_grad` and to the model's mode.
+
+    Args:
+        model: a causal language model of transformers, or an adapter around one.
+        drafts: at least one; completed in place.
+        temperature: logits are divided by it; 0 takes the likeliest token, whose log-probability is then 0.
+        pad_id: fills the left; attention never sees it.
+    """
+    takes = understood(model)
+    ids, mask = _padded(drafts, pad_id, next(model.parameters()).device)
+    options: dict[str, Any] = {"use_cache": True}
+    if "logits_to_keep" in takes:
+        options["logits_to_keep"] = 1
+    place = positions(mask)
+    live = list(drafts)
+    cache = None
+    while True:
+        if "position_ids" in takes:
+            options["position_ids"] = place
+        output = model(input_ids=ids, attention_mask=mask, past_key_values=cache, **options)
+        cache = output.past_key_values
+        token, logprob = _draw(output.logits[:, -1], temperature, [draft.random.random() for draft in live])
+        for draft, taken, value in zip(live, token.tolist(), logprob.tolist(), strict=True):
+            if not draft.done:
+                draft.add(taken, value)
+        going = [row for row, draft in enumerate(live) if not draft.done]
+        if not going:
+            return
+        # A finished row stays where it is: its next position may be beyond what the model knows.
+        place = place[:, -1:] + torch.tensor([[not draft.done] for draft in live], device=ids.device)
+        if len(going) <= _COMPACT * len(live) and hasattr(cache, "batch_select_indices"):
+            rows = torch.tensor(going, device=ids.device)
+            cache.batch_select_indices(rows)
+            token, mask, place = token[rows], mask[rows], place[rows]
+            live = [live[row] for row in going]
+        ids = token[:, None]
+        mask = torch.cat((mask, mask.new_ones(len(live), 1)), dim=1)
+
+
+def _padded(drafts: Sequence[Draft], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    longest = max(len(draft.prompt) for draft in drafts)
+    ids = torch.full((len(drafts), longest), pad_id, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, draft in enumerate(drafts):
+        ids[row, longest - len(draft.prompt) :] = torch.tensor(draft.prompt, dtype=torch.long)
+        mask[row, longest - len(draft.prompt) :] = 1
+    return ids.to(device), mask.to(device)
+
+
+def _draw(logits: Tensor, temperature: float, uniform: list[float]) -> tuple[Tensor, Tensor]:
+    """Draw one token a row by inverting the distribution function at a number in [0, 1).
+
+    Args:
+        logits: Float [B, V].
+        temperature: 0 takes the likeliest.
+        uniform: length B.
+
+    Returns:
+        Tokens, Long [B], and their log-probabilities, Float [B].
+    """
+    if temperature == 0:
+        return logits.argmax(-1), logits.new_zeros(len(logits))
+    logprobs = (logits.float() / temperature).log_softmax(-1)
+    # Double precision, lest the sum over a large vocabulary round rare tokens away; Apple's GPUs have none.
+    exact = logprobs.cpu() if logprobs.device.type == "mps" else logprobs
+    below = exact.double().exp().cumsum(-1)
+    total = below[:, -1:]
+    # At most 1 - 2**-53 times the total, which never rounds to the total: some place always lies above it.
+    aim = torch.tensor(uniform, dtype=torch.float64, device=below.device)[:, None] * total
+    token = torch.searchsorted(below, aim, right=True).to(logprobs.device)
+    return token[:, 0], logprobs.gather(1, token)[:, 0]
