@@ -9,13 +9,14 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install -qq -c constraints.txt
 CORE := $(VENV)/.core
 DEV  := $(VENV)/.dev
+TRL  := .venv-trl
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test lint types unit wheel-test docs format clean
+.PHONY: help demo bench test lint types unit trl-test wheel-test docs format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +28,7 @@ demo: $(CORE) ## Watch one rollout, then score agents with a small context windo
 bench: $(CORE) ## Measure the speed of the engine
 	$(BIN)/rao-envs bench
 
-test: lint types unit wheel-test docs ## Run every gate: lint, types, tests, wheel, documentation
+test: lint types unit trl-test wheel-test docs ## Run every gate: lint, types, tests, TRL, wheel, documentation
 
 lint: $(DEV) ## Check style and formatting
 	$(BIN)/ruff check
@@ -38,6 +39,9 @@ types: $(DEV) ## Check types, strictly
 
 unit: $(DEV) ## Run the tests (ARGS="-k name" narrows them)
 	$(BIN)/pytest -n $(JOBS) $(ARGS)
+
+trl-test: $(TRL)/.done ## Test the adapter for TRL, in an environment of its own
+	$(TRL)/bin/pytest tests/integrations/test_trl.py
 
 wheel-test: $(DEV) ## Build the wheel and run the smoke tests on it, away from the checkout
 	@set -eu; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
@@ -58,7 +62,7 @@ format: $(DEV) ## Mend what ruff can mend
 	$(BIN)/ruff format
 
 clean: ## Remove whatever make has made
-	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TRL) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is touched only when its installation succeeded, and is out of date when pyproject.toml changes.
@@ -70,4 +74,10 @@ $(CORE): pyproject.toml constraints.txt
 
 $(DEV): $(CORE)
 	$(PIP) -e '.[dev,docs]'
+	@touch $@
+
+# TRL has requirements that change often and narrowly, and that nothing else here should have to meet.
+$(TRL)/.done: pyproject.toml constraints.txt
+	@test -x $(TRL)/bin/python || $(PYTHON) -m venv $(TRL)
+	$(TRL)/bin/python -m pip install -qq -c constraints.txt -e '.[trl]' hypothesis peft pytest
 	@touch $@

@@ -1,0 +1,262 @@
+"""RAO's credit in Stable-Baselines3: rollout buffers that pay every step for the node that took it.
+
+PPO and A2C weigh each step with an advantage that the rollout buffer computes, by default with GAE from the rewards of
+the environment. `RAORolloutBuffer` (and `RAOMaskableRolloutBuffer`, for the MaskablePPO of sb3-contrib) puts
+``A_i · w_i`` of `rao_envs.credit` in its place, i being the node that took the step. `RAOCallback` tells the buffer
+whose step it was:
+
+    model = PPO("MlpPolicy", vec_env, rollout_buffer_class=RAORolloutBuffer, normalize_advantage=False, vf_coef=0.0)
+    model.learn(100_000, callback=RAOCallback())
+
+**A buffer is a batch.** Every tree of a batch begins in it: the callback starts all copies of the environment afresh,
+at the same episode number, before a buffer is filled. Copies that roll the same task in the same episode then form
+groups. A tree that the end of the buffer cuts is not lost: a node of it that has returned has its final reward (its
+children have returned before it) and gets its advantage. A node that still runs is unjudged: advantage 0, and no part
+in any mean or count. So give `n_steps` room for several episodes: what the last, cut ones leave running is not learnt
+from, and long episodes are cut more often than short ones.
+
+**What an environment must offer.** In ``info`` of every step "actor", the id of the node that took the step, and at the
+end of an episode "tree", its finished `ExecutionTree`; an attribute ``tree``, the tree so far; and
+``reset(options={"episode": n})``, which begins the episode of that number and counts on from there.
+`rao_textcraft.numeric.NumericTextCraft` does.
+
+Needs the extra ``sb3``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from sb3_contrib.common.maskable.buffers import MaskableRolloutBuffer
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rao_envs import credit
+from rao_envs.credit import Baseline
+from rao_envs.errors import OptionError
+from rao_envs.tree import ExecutionTree
+
+__all__ = ["RAOCallback", "RAOMaskableRolloutBuffer", "RAORolloutBuffer"]
+
+Floats = NDArray[np.float64]
+
+
+class RAORolloutBuffer(RolloutBuffer):
+    """A rollout buffer whose advantages are those of `rao_envs.credit`, times the depth weights.
+
+    After `compute_returns_and_advantage`, for the step that environment e took at time t for node i:
+
+    | array [n_steps, n_envs] | holds |
+    |---|---|
+    | `advantages` | ``A_i · w_i``; 0 if i still runs or is unjudged |
+    | `returns` | the node's reward ``r_i``, a target for a critic; where there is none, the critic's own value |
+
+    Rewards of the environment, `gamma` and `gae_lambda` are not used. Every step of a node gets the node's whole
+    advantage, so the mean over steps that PPO takes is ``Σ_i w_i A_i Σ_t ∇ log π`` up to a constant factor.
+
+    Attributes:
+        trees: the rollouts of this buffer, in order of their beginning; None where the tree is not known yet.
+        rollout: int [n_steps, n_envs], which of them a step belongs to; -1 before it is noted.
+        node: int [n_steps, n_envs], id of the node that took the step; -1 before it is noted.
+    """
+
+    trees: list[ExecutionTree | None]
+    rollout: NDArray[np.int64]
+    node: NDArray[np.int64]
+
+    def __init__(
+        self,
+        *args: Any,
+        delegation_bonus: float = 0.4,
+        baseline: Baseline = "root_loo",
+        depth_weighting: bool | float = True,
+        **kwargs: Any,
+    ) -> None:
+        """Make a buffer; its own options go into `rollout_buffer_kwargs`.
+
+        Args:
+            args: as for `RolloutBuffer`.
+            delegation_bonus: as for `rao_envs.credit.assign`, like the rest.
+            baseline: see there.
+            depth_weighting: see there.
+            kwargs: as for `RolloutBuffer`.
+        """
+        self._options: dict[str, Any] = {
+            "delegation_bonus": delegation_bonus,
+            "baseline": baseline,
+            "depth_weighting": depth_weighting,
+        }
+        super().__init__(*args, **kwargs)
+
+    def reset(self) -> None:
+        """Empty the buffer and forget its trees."""
+        super().reset()
+        self.trees = [None] * self.n_envs
+        self._open = list(range(self.n_envs))
+        self.rollout = np.full((self.buffer_size, self.n_envs), -1, dtype=np.int64)
+        self.node = np.full((self.buffer_size, self.n_envs), -1, dtype=np.int64)
+
+    def note(self, infos: Sequence[Mapping[str, Any]], dones: Sequence[bool] | NDArray[np.bool_]) -> None:
+        """Take down whose steps are added next.
+
+        Args:
+            infos: ``info`` of the step of each environment.
+            dones: which episodes ended with it.
+
+        Raises:
+            OptionError: an environment does not say who acted, or ended an episode without a tree.
+        """
+        for env, (info, done) in enumerate(zip(infos, dones, strict=True)):
+            if "actor" not in info:
+                raise OptionError("info", sorted(info), 'must have "actor", the id of the node that took the step')
+            self.rollout[self.pos, env] = self._open[env]
+            self.node[self.pos, env] = info["actor"]
+            if done:
+                if "tree" not in info:
+                    mend = 'must have "tree" at the end of an episode; bound rollouts by Limits, not by TimeLimit'
+                    raise OptionError("info", sorted(info), mend)
+                self.trees[self._open[env]] = info["tree"]
+                self._open[env] = len(self.trees)
+                self.trees.append(None)
+
+    def note_running(self, trees: Sequence[ExecutionTree]) -> None:
+        """Take down the trees that are under way when the buffer is full, one for each environment."""
+        for place, tree in zip(self._open, trees, strict=True):
+            self.trees[place] = tree
+
+    def compute_returns_and_advantage(self, last_values: Any, dones: NDArray[Any]) -> None:
+        """Give every step the advantage of its node.
+
+        Args:
+            last_values: not used: nothing is bootstrapped.
+            dones: not used.
+
+        Warns:
+            UserWarning: no two rollouts of any task have finished, so all advantages are 0.
+
+        Raises:
+            OptionError: it was not noted whose steps these are.
+        """
+        if (self.node < 0).any() or any(tree is None for tree in self.trees):
+            raise OptionError(
+                "callback", None, "pass callback=RAOCallback() to learn(): it notes whose steps these are"
+            )
+        trees = [tree for tree in self.trees if tree is not None]
+        for place, (advantage, reward) in enumerate(node_credit(trees, **self._options)):
+            step, env = np.nonzero(self.rollout == place)
+            node = self.node[step, env]
+            self.advantages[step, env] = advantage[node]
+            known = ~np.isnan(reward[node])
+            self.returns[step, env] = np.where(known, reward[node], self.values[step, env])
+
+
+class RAOMaskableRolloutBuffer(RAORolloutBuffer, MaskableRolloutBuffer):
+    """`RAORolloutBuffer` with action masks, for the MaskablePPO of sb3-contrib."""
+
+
+def node_credit(trees: Sequence[ExecutionTree], **options: Any) -> list[tuple[Floats, Floats]]:
+    """Give the nodes of finished and running trees their credit.
+
+    For finished trees it is that of `rao_envs.credit.assign`. Nodes that still run count as unjudged.
+
+    Args:
+        trees: one batch.
+        options: delegation_bonus, baseline and depth_weighting of `assign`.
+
+    Returns:
+        For each tree ``A_i · w_i`` (0 for a node that is not trained on) and ``r_i`` (nan = unjudged) of its nodes by
+        id, each float [nodes of the tree]. All 0 and nan for a tree that the infrastructure spoiled.
+
+    Warns:
+        UserWarning: no rollout can be compared with another.
+    """
+    valid = [tree for tree in trees if tree.invalid is None]
+    success: list[float] = []
+    parent: list[int] = []
+    of: list[int] = []
+    for place, tree in enumerate(valid):
+        start = len(of)
+        success += [np.nan if node.success is None else node.success for node in tree.nodes]
+        parent += [-1 if node.parent is None else start + node.parent for node in tree.nodes]
+        of += [place] * len(tree)
+    goal = [node.goal for tree in valid for node in tree.nodes]
+    group = [tree.group for tree in valid]
+    with warnings.catch_warnings():
+        # A lone rollout of the last task is nothing unusual in a buffer of fixed size; only lone ones are.
+        warnings.filterwarnings("ignore", message=".*nothing in their group to be compared with", category=UserWarning)
+        table = credit.assign_forest(success, parent, of, group, goal=goal, **options)
+    if np.isnan(table.baseline).all():
+        warnings.warn(
+            f"none of the {len(trees)} rollouts in this buffer can be compared with another, so all advantages are 0; "
+            "let environments roll the same tasks, and make n_steps long enough for them to finish",
+            UserWarning,
+            stacklevel=3,
+        )
+    paid = np.where(table.weight > 0, np.nan_to_num(table.advantage) * table.weight, 0.0)
+    found = iter(np.split(np.arange(len(table)), np.cumsum([len(tree) for tree in valid])[:-1]))
+    rows = (next(found) if tree.invalid is None else None for tree in trees)
+    return [
+        (paid[own], table.reward[own]) if own is not None else (np.zeros(len(tree)), np.full(len(tree), np.nan))
+        for own, tree in zip(rows, trees, strict=True)
+    ]
+
+
+class RAOCallback(BaseCallback):
+    """Tells an `RAORolloutBuffer` whose steps it gets, and starts every buffer with fresh episodes.
+
+    Logs, for each buffer: ``rao/trees`` (finished), ``rao/root_success`` and ``rao/node_success`` (means over the roots
+    and nodes of finished trees), ``rao/nodes`` (mean size of a finished tree) and ``rao/credited`` (share of steps with
+    an advantage other than 0).
+    """
+
+    def __init__(self, verbose: int = 0) -> None:
+        """Make the callback for one run of `learn`."""
+        super().__init__(verbose)
+        self._episode = 0
+
+    @property
+    def _buffer(self) -> RAORolloutBuffer:
+        buffer = getattr(self.model, "rollout_buffer", None)
+        if not isinstance(buffer, RAORolloutBuffer):
+            mend = "must be RAORolloutBuffer, or RAOMaskableRolloutBuffer for MaskablePPO"
+            raise OptionError("rollout_buffer_class", type(buffer).__name__, mend)
+        return buffer
+
+    def _on_training_start(self) -> None:
+        self._buffer  # noqa: B018 (the check)
+        if getattr(self.model, "normalize_advantage", False):
+            mend = "must be False: the objective has a baseline of its own, and divides by no standard deviation"
+            raise OptionError("normalize_advantage", True, mend)
+
+    def _on_rollout_start(self) -> None:
+        env = self.training_env
+        env.set_options({"episode": self._episode})
+        self.model._last_obs = cast(NDArray[Any], env.reset())
+        self.model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
+
+    def _on_step(self) -> bool:
+        buffer = self._buffer
+        buffer.note(self.locals["infos"], self.locals["dones"])
+        if buffer.pos == buffer.buffer_size - 1:
+            buffer.note_running(self.training_env.get_attr("tree"))
+        return True
+
+    def _on_rollout_end(self) -> None:
+        buffer = self._buffer
+        per_env = [len(np.unique(rollouts)) for rollouts in buffer.rollout.T]
+        self._episode += max(per_env)
+        trees = [tree for tree in buffer.trees if tree is not None and tree.finished and tree.invalid is None]
+        figures: dict[str, list[float]] = {
+            "root_success": [tree.root.success for tree in trees if tree.root.success is not None],
+            "node_success": [node.success for tree in trees for node in tree.nodes if node.success is not None],
+            "nodes": [len(tree) for tree in trees],
+        }
+        self.logger.record("rao/trees", len(trees))
+        self.logger.record("rao/credited", float(np.mean(buffer.advantages != 0.0)))
+        for name, values in figures.items():
+            if values:
+                self.logger.record(f"rao/{name}", float(np.mean(values)))
