@@ -9,6 +9,7 @@ import gymnasium as gym
 __all__ = ["ENVIRONMENTS", "register_all"]
 
 ENVIRONMENTS: Mapping[str, str] = {
+    "DeepDive-v0": "rao_deepdive:DeepDiveEnv",
     "OolongReal-v0": "rao_oolong:OolongRealEnv",
     "TextCraft-v0": "rao_textcraft:TextCraftEnv",
     "TextCraftSynth-v0": "rao_textcraft:TextCraftSynthEnv",

@@ -1,5 +1,15 @@
+import atexit
+import os
+import shutil
+import tempfile
+
 from hypothesis import settings
 
 # Machines that run CI are slow and noisy; what takes how long is a matter for `rao-envs bench`.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
+
+# Tests leave the user's cache alone. Workers inherit the folder, so that what takes long is built once.
+if "RAO_ENVS_CACHE" not in os.environ:
+    os.environ["RAO_ENVS_CACHE"] = tempfile.mkdtemp(prefix="rao-envs-cache-")
+    atexit.register(shutil.rmtree, os.environ["RAO_ENVS_CACHE"], ignore_errors=True)

@@ -22,7 +22,7 @@ def run(*words):
 
 def test_help_names_every_command_and_each_has_seed_or_json():
     text = run("--help")
-    for command in ("list", "rollout", "eval", "bench"):
+    for command in ("list", "rollout", "eval", "train", "bench"):
         assert command in text
         own = re.sub(r"\x1b\[[0-9;]*m", "", run(command, "--help"))
         assert "--json" in own
@@ -32,7 +32,7 @@ def test_help_names_every_command_and_each_has_seed_or_json():
 
 def test_list_shows_every_id():
     rows = json.loads(run("list", "--json"))
-    assert [row["id"] for row in rows] == ["OolongReal-v0", "TextCraft-v0", "TextCraftSynth-v0"]
+    assert [row["id"] for row in rows] == ["DeepDive-v0", "OolongReal-v0", "TextCraft-v0", "TextCraftSynth-v0"]
     assert "TextCraftSynth-v0" in run("list")
 
 

@@ -159,7 +159,7 @@ _CALL = re.compile(r"rao-envs ([a-z]+)\b((?:[^`\n#|]|\\\n)*)")
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_on_the_pages_exist_with_their_options(page: Path) -> None:
     for command, rest in _CALL.findall(page.read_text(encoding="utf-8")):
-        if command in ("list", "rollout", "eval", "bench") or rest.lstrip().startswith("-"):
+        if command in ("list", "rollout", "eval", "train", "bench") or rest.lstrip().startswith("-"):
             wrong = set(re.findall(r"(?<!\S)--?[a-z][\w-]*", rest)) - options_of(command)
             assert not wrong, f"rao-envs {command} has no {', '.join(sorted(wrong))}"
 

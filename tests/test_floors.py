@@ -29,6 +29,8 @@ FLOORS = {
     "policies": 5,
     "judges": 5,
     "rollout": 5,
+    "interop": 6,
+    "training": 6,
     "benchmarks": 7,
     "cli": 7,
     "testing": 7,

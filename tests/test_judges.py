@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -23,89 +24,28 @@ from rao_envs.judges import cache as cache_module
 from rao_envs.judges.cache import VerdictCache
 from rao_envs.judges.prompt import MalformedVerdict, _fair_share, ask, clean, read_verdict
 
+SPEC = spec_from_file_location("misbehaving", Path(__file__).parent / "misbehaving.py")
+misbehaving = module_from_spec(SPEC)
+SPEC.loader.exec_module(misbehaving)
+drips, hangs, hangs_up, sends, serving = (
+    getattr(misbehaving, name) for name in ("drips", "hangs", "hangs_up", "sends", "serving")
+)
+
 CASE = Case("How many dragons?", 3, reference=3)
 GOOD = '{"success": 1, "why": "three it is"}'
 YES = Verdict(1.0, "judge", "three it is")
-
-
-class Server(ThreadingHTTPServer):
-    """Does what its script says, one entry a request, then replies GOOD for ever."""
-
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.script, self.requests, self.headers = [], [], []
-        self.closing, self.lock = threading.Event(), threading.Lock()
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
-
-    def handle_error(self, request, client_address):
-        """Say nothing: clients that hang up are what some tests are about."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.requests.append(body)
-            self.server.headers.append({"path": self.path, **self.headers})
-            act = self.server.script.pop(0) if self.server.script else says(GOOD)
-        act(self)
-
-    def do_GET(self):
-        raise AssertionError("a redirect was followed")  # it arrives with the key, and no body
-
-    def log_message(self, *args):
-        pass
-
-
-def sends(body, status=200, **headers):
-    """Make a server that sends this body; a Content-Length among the headers overrides the true one."""
-    raw = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
-
-    def act(handler):
-        handler.send_response(status)
-        for name, value in {"Content-Length": len(raw), **headers}.items():
-            handler.send_header(name.replace("_", "-"), str(value))
-        handler.end_headers()
-        handler.wfile.write(raw)
-
-    return act
 
 
 def says(content, **options):
     return sends({"choices": [{"message": {"role": "assistant", "content": content}}]}, **options)
 
 
-def hangs(handler):
-    handler.server.closing.wait(5)
-
-
-def drips(handler):
-    handler.send_response(200)
-    handler.end_headers()
-    for _ in range(500):
-        handler.server.closing.wait(0.01)
-        handler.wfile.write(b" ")
-
-
-def hangs_up(handler):
-    handler.connection.close()
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv("RAO_JUDGE_API_KEY", raising=False)
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, args=(0.005,))
-    thread.start()
-    yield server
-    server.closing.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(says(GOOD)) as server:
+        yield server
 
 
 @pytest.fixture
@@ -323,7 +263,7 @@ def test_waits_double_and_are_spread_by_the_request(server, make):
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_honoured(server, make, monkeypatch, status, headers, nap):
     if "Date" in headers:
-        monkeypatch.setattr(Handler, "date_time_string", lambda self, timestamp=None: headers["Date"])
+        monkeypatch.setattr(misbehaving.Handler, "date_time_string", lambda self, timestamp=None: headers["Date"])
     server.script = [sends("", status, **{name: value for name, value in headers.items() if name != "Date"})]
     judge = make()
     assert judge(CASE) == YES

@@ -14,14 +14,14 @@ def test_version_is_the_distribution_s():
     assert rao_envs.__version__ == metadata.version("rao-envs")
 
 
-@pytest.mark.parametrize("package", ["rao_envs", "rao_oolong", "rao_textcraft"])
+@pytest.mark.parametrize("package", ["rao_deepdive", "rao_envs", "rao_oolong", "rao_textcraft"])
 def test_package_is_shipped_with_its_types(package):
     assert resources.files(package).joinpath("py.typed").is_file()
 
 
 def test_import_takes_neither_torch_nor_networkx_nor_an_environment():
     # A fresh interpreter: in this one, other tests may have imported any of them.
-    unwanted = {"torch", "networkx", "rao_oolong", "rao_textcraft"}
+    unwanted = {"torch", "networkx", "rao_deepdive", "rao_oolong", "rao_textcraft"}
     code = f"import sys, rao_envs; print({unwanted} & sys.modules.keys() or '')"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

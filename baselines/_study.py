@@ -1,0 +1,76 @@
+"""What the studies share: a list of rows that survives an interruption, and a plot that comes out the same twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+__all__ = ["HERE", "RESULTS", "Row", "draw", "measured", "write_tables"]
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+Row = dict[str, Any]
+
+
+def measured(path: Path, plan: Iterable[Row], measure: Callable[[Row], Row], *, start: int = 0) -> list[Row]:
+    """Measure the rows of a plan, and write the file after each: an interrupted study goes on where it stopped.
+
+    Rows that the file holds already, in the order of the plan, are not measured again.
+
+    Args:
+        path: JSON file, a list of rows.
+        plan: what to measure; a row is known by these entries.
+        measure: row of the plan -> the same with what was found.
+        start: rows of the file that come before the plan's, which another part of the study wrote.
+
+    Returns:
+        The rows of the plan, measured.
+    """
+    wanted = list(plan)
+    rows: list[Row] = json.loads(path.read_text()) if path.exists() else []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(path.stem, total=len(wanted))
+        for place, row in enumerate(wanted, start):
+            progress.update(bar, description=" ".join(str(value) for value in row.values())[:60])
+            if place >= len(rows) or {key: rows[place].get(key) for key in row} != row:
+                rows[place:] = [measure(row)]
+                path.write_text(json.dumps(rows, indent=1) + "\n")
+            progress.advance(bar)
+    return rows[start : start + len(wanted)]
+
+
+def write_tables(path: Path, lines: Iterable[str]) -> None:
+    """Write a page of Markdown beside the results."""
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+@contextmanager
+def draw(path: Path, *, docs: Path | None = None, panels: int = 1, width: float = 6.4) -> Iterator[Any]:
+    """Give the axes of a new figure (a list if there are several panels); then save it as SVG, always the same bytes.
+
+    Args:
+        path: where the results are; the figure goes beside them.
+        docs: a folder of the documentation that shows the figure too; None = none.
+        panels: how many, side by side.
+        width: in inches.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams["svg.hashsalt"] = path.stem
+    figure, axes = pyplot.subplots(1, panels, figsize=(width, 3.6), layout="constrained", squeeze=False)
+    yield axes[0, 0] if panels == 1 else list(axes[0])
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    pyplot.close(figure)
+    if docs is not None:
+        shutil.copy(path.with_suffix(".svg"), docs / path.with_suffix(".svg").name)
