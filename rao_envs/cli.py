@@ -1,4 +1,4 @@
-"""The command line: ``rao-envs list | rollout | eval | bench``."""
+"""The command line: ``rao-envs list | rollout | eval | train | bench``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def main() -> None:
     """Run the command line; a caller's mistake is one line, not a traceback."""
     try:
         app()
-    except (CallerError, gym.error.Error, ValueError, ImportError) as error:
+    except (CallerError, gym.error.Error, ValueError, ImportError, OSError) as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(str(error))}")
         raise SystemExit(2) from None
 
@@ -168,6 +168,78 @@ def eval_(
     if not as_json:
         rows = [{name: row[name] for name in row if name not in ("turns", "fullest")} for row in rows]
     _show(rows, as_json, title)
+
+
+@app.command()
+def train(
+    env_id: EnvId,
+    out: Annotated[Path, typer.Option(help="Folder of the run; a run that is in it goes on.")],
+    model: Annotated[str, typer.Option(help='"gpt", or a Hugging Face model: a folder or a name.')] = "gpt",
+    difficulty: Annotated[str | None, typer.Option(help="Difficulty of the tasks.")] = None,
+    steps: Annotated[int, typer.Option(help="Optimiser steps of the whole run.", min=1)] = 50,
+    tasks: Annotated[int, typer.Option(help="Tasks of a step.", min=1)] = 8,
+    group: Annotated[int, typer.Option(help="Rollouts of each task; advantages compare them.", min=2)] = 8,
+    lr: Annotated[float | None, typer.Option(help="Learning rate; 1e-3 for the GPT, 1e-6 else.")] = None,
+    play: Annotated[int, typer.Option(help="Tasks of scripted play that the GPT imitates first.", min=1)] = 300,
+    width: Annotated[int, typer.Option(help="Width of the GPT.", min=8)] = 64,
+    layers: Annotated[int, typer.Option(help="Layers of the GPT.", min=1)] = 3,
+    new_tokens: Annotated[int, typer.Option(help="Longest message of the model.", min=1)] = 96,
+    context: Context = 512,
+    action_format: ActionFormat = Format.calls,
+    tensorboard: Annotated[bool, typer.Option(help="Also write TensorBoard's files.")] = True,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model by the RAO objective: a small GPT that has watched scripted play, or any chat model."""
+    from rao_envs.training import RAOTrainer
+    from rao_envs.training.imitation import start_gpt
+
+    options: dict[str, Any] = {
+        **({"difficulty": difficulty} if difficulty else {}),
+        "action_format": action_format.value,
+        "limits": {"context_tokens": context} if context else {},
+    }
+    console = Console(stderr=True, highlight=False)
+    if model == "gpt":
+        oracle = ScriptedPolicy(_oracle(_make(env_id, options), "recursive"))
+        shape = {"width": width, "layers": layers, "context": context or 512}
+        policy: Any = start_gpt(
+            out / "start.pt",
+            lambda: rao_envs.collect(env_id, oracle, tasks=play, seed=seed, env_options={**options, "limits": {}}),
+            seed=seed,
+            max_new_tokens=new_tokens,
+            note=lambda epoch, loss: console.print(f"[dim]imitation, epoch {epoch + 1}: {loss:.3f} nats a token[/]"),
+            **shape,
+        )
+        options["token_counter"] = policy.count_tokens
+    else:
+        from rao_envs.policies.hf import HFPolicy
+
+        _make(env_id, options)
+        policy = HFPolicy.from_pretrained(model, max_new_tokens=new_tokens, context_tokens=context)
+        options["token_counter"] = policy.token_counter
+    trainer = RAOTrainer(
+        policy,
+        env_id,
+        env_options=options,
+        steps=steps,
+        tasks_per_step=tasks,
+        group_size=group,
+        lr=lr or (1e-3 if model == "gpt" else 1e-6),
+        seed=seed,
+        minibatches=4 if model == "gpt" else 1,
+        tokenizer=None if model == "gpt" else policy,
+        folder=out,
+        tensorboard=tensorboard,
+    )
+    rows = trainer.run()
+    if as_json:
+        print(json.dumps(rows))
+        return
+    shown = rows[:: max(1, len(rows) // 10)]
+    shown += [rows[-1]] if shown[-1] is not rows[-1] else []
+    names = ("step", "success", "node_success", "nodes", "depth", "tokens", "entropy", "grad_norm")
+    _show([{name: row[name] for name in names} for row in shown], False, f"{env_id}: {trainer.tokens:,} tokens sampled")
 
 
 @app.command()
