@@ -17,8 +17,8 @@ DRAWING = Path(__file__).parent.parent / "docs" / "environments" / "deepdive_gra
 TASK = 3
 OPTIONS = {"hops": 4, "kind": "chain"}
 
-WIDE, HIGH = 200, 150  # pixels from entity to entity
-BOX = (168, 44)
+WIDE, HIGH = 212, 150  # pixels from entity to entity
+BOX = (182, 44)
 INK, PALE, PATH = "#37474f", "#b0bec5", "#c62828"
 
 Point = tuple[float, float]
