@@ -20,6 +20,9 @@ AIMS = {
     "credit": "Aim: at most 3 times the bare numpy passes.",
     "training batches": "`build_batch`, credit and checks included; padding_seconds is torch's `pad_sequence` alone. "
     "Aim: at least 10,000 nodes a second, of 3 turns of 100 tokens.",
+    "generation": "Tokens sampled a second by a small GPT: all ready nodes of 64 rollouts in one batch, and one node at a "
+    "time.",
+    "training steps": "`RAOTrainer` with that GPT. Aim: under 0.15 of a step outside the model.",
 }
 """What each figure should be."""
 
@@ -50,9 +53,11 @@ def run(*, quick: bool = False, note: Callable[[str], object] = lambda _: None) 
         "credit": lambda: credit.measure(10_000 if quick else 1_000_000, repeats),
     }
     if importlib.util.find_spec("torch") is not None:
-        from rao_envs.benchmarks import training
+        from rao_envs.benchmarks import generation, training
 
         plan["training batches"] = lambda: training.measure(1_000 if quick else 10_000, repeats)
+        plan["generation"] = lambda: generation.generation(8 if quick else 64, 1 if quick else 4)
+        plan["training steps"] = lambda: generation.outside(1 if quick else 3)
     figures = {}
     for title, measure in plan.items():
         note(title)
