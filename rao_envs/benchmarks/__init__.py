@@ -20,8 +20,8 @@ AIMS = {
     "credit": "Aim: at most 3 times the bare numpy passes.",
     "training batches": "`build_batch`, credit and checks included; padding_seconds is torch's `pad_sequence` alone. "
     "Aim: at least 10,000 nodes a second, of 3 turns of 100 tokens.",
-    "generation": "Tokens that a small GPT samples in a second: for all ready nodes of 64 rollouts at once, and for one "
-    "node at a time.",
+    "generation": "Tokens that a small GPT samples in a second: for all ready nodes of 64 rollouts at once, and for "
+    "one node at a time.",
     "training steps": "`RAOTrainer` with that GPT. Aim: under 0.15 of a step outside the model.",
 }
 """What each figure should be."""

@@ -6,7 +6,7 @@ literal text. Each of the three becomes tokens in its own way:
 | part | token |
 |---|---|
 | number up to 99 | one token each |
-| name | a *slot*: the name's hash modulo the number of slots, moved on while another name of this transcript has it |
+| name | a *slot*: the next one free, counted round from a slot that the first name of the transcript decides |
 | literal | one token if training saw it often enough, else the fewest known pieces found from the left, else bytes |
 
 A slot means "that name in this transcript" and nothing else, so a model that has learnt to copy and compare
@@ -39,6 +39,7 @@ class Names:
         """Start with no names; another `salt` deals other slots."""
         self.slots = slots
         self.salt = salt
+        self._start = 0
         self.slot_of: dict[str, int] = {}
         self.name_of: dict[int, str] = {}
 
@@ -47,9 +48,9 @@ class Names:
         slot = self.slot_of.get(name)
         if slot is not None or len(self.slot_of) == self.slots:
             return slot
-        slot = zlib.crc32(name.encode("utf-8", "surrogatepass"), self.salt) % self.slots
-        while slot in self.name_of:
-            slot = (slot + 1) % self.slots
+        if not self.slot_of:
+            self._start = zlib.crc32(f"{self.salt} {name}".encode("utf-8", "surrogatepass"))
+        slot = (self._start + len(self.slot_of)) % self.slots
         self.slot_of[name], self.name_of[slot] = slot, name
         return slot
 
