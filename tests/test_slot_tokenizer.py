@@ -67,7 +67,7 @@ def test_a_name_too_many_is_spelled_out():
 
 def test_another_salt_deals_other_slots():
     dealt = {tuple(TOKENIZER.encode("m9_i4 c2_shard", TOKENIZER.names(salt))) for salt in range(20)}
-    assert len(dealt) > 10
+    assert len(dealt) > 5  # of 8
 
 
 def test_slots_depend_on_nothing_but_the_text():
