@@ -1,19 +1,21 @@
 """The world behind the web: names that are never the same, relations that make sense, the same in every process."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
 from difflib import SequenceMatcher
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rao_deepdive import RELATIONS, generate
 from rao_deepdive.answers import matches, normalise
 from rao_deepdive.lexicon import KINDS, SORTS, SPANS
-from rao_deepdive.names import name_key, slug
+from rao_deepdive.names import Namer, name_key, slug
 from rao_envs.errors import OptionError
+from rao_envs.seeding import rng
 
 SIZE = 3_000
 
@@ -58,6 +60,32 @@ def test_one_in_ten_has_a_namesake_whose_name_is_nearly_the_same(graph):
         assert graph.kind(entity) == graph.kind(other)
         alike.append(SequenceMatcher(None, graph.names[entity], graph.names[other]).ratio())
     assert sorted(alike)[len(alike) // 10] > 0.6
+    assert set(graph.namesakes.values()) <= set(graph.namesakes)
+
+
+def test_half_of_the_namesakes_are_alike_in_more_than_the_name(graph):
+    pairs = [(entity, other) for entity, other in graph.namesakes.items() if other < entity]
+    alike = [
+        graph.sorts[entity] == graph.sorts[other] and abs(graph.years[entity] - graph.years[other]) <= 25
+        for entity, other in pairs
+    ]
+    assert 0.4 < sum(alike) / len(pairs) < 0.65
+    assert 0.15 < len(graph.aliases) / SIZE < 0.25
+
+
+def test_where_names_run_out_they_are_numbered(monkeypatch):
+    namer = Namer(rng("namer"))
+    monkeypatch.setattr(namer, "_draw", lambda kind, sort: "The Ledger")
+    assert [namer.fresh(2, 0) for _ in range(3)] == ["The Ledger", "The Ledger 2", "The Ledger 3"]
+    assert namer.near(2, "The Ledger") == "The Ledgers"
+    assert namer.near(2, "The Ledger") is None
+
+
+def test_near_names_keep_what_counts_and_do_not_pile_up():
+    namer = Namer(rng("namer"))
+    assert re.fullmatch(r"(Third|Fourth|Fifth|Sixth|Seventh|Second) Rye Siege", namer.near(4, "Second Rye Siege"))
+    assert re.fullmatch(r"\w+ Rye", namer.near(1, "Old Rye"))
+    assert re.fullmatch(r"Drowned Ledgers (Revisited|in Exile|at Dusk)", namer.near(2, "Drowned Ledgers"))
 
 
 @pytest.mark.parametrize("name", list(RELATIONS))
@@ -95,6 +123,7 @@ def test_networkx_has_the_same_entities_and_relations(graph):
 
 @settings(max_examples=30)
 @given(size=st.integers(100, 400), seed=st.integers(-(2**40), 2**40))
+@example(size=100, seed=0)
 def test_any_size_and_seed_makes_a_world_without_doubles(size, seed):
     graph = generate(size, seed)
     assert len(graph.names) == size == graph.starts[-1]

@@ -47,6 +47,29 @@ def test_every_link_leads_to_the_page_of_its_name(graph, web):
             assert graph.names[graph.find(url)] == name
 
 
+def test_a_page_tells_the_other_name_and_no_other_year(graph, web):
+    for entity, written in enumerate(web):
+        lead, _, body = written.text.partition("\n\n")
+        assert graph.aliases.get(entity, "") in lead
+        assert str(graph.years[entity]) in lead
+        assert str(graph.years[entity]) not in re.findall(r"\d+", re.sub(r"\]\(\S+\)", "", body))
+
+
+def test_see_also_leads_to_some_pages_that_lead_here(graph, web):
+    counts = Counter()
+    for entity, written in enumerate(web):
+        told = re.findall(r"\]\((\S+?)\)", written.text.partition("See also: ")[2])
+        assert {graph.find(url) for url in told} <= {head for _, head in graph.into(entity)}
+        counts[len(told)] += 1
+    assert set(counts) == {0, 1, 2, 3}
+
+
+def test_no_page_leads_to_itself():
+    for seed in range(40):
+        for written in pages(generate(100, seed)):
+            assert f"({written.url})" not in written.text
+
+
 def test_pages_are_short_and_grow_with_nothing(web):
     lengths = sorted(len(written.text) for written in web)
     assert lengths[0] > 200

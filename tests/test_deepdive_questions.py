@@ -71,6 +71,12 @@ def test_both_queries_agree_on_questions_with_many_answers_or_none(graph, web, q
     assert max(counts) > 3
 
 
+def test_pages_that_are_missing_answer_nothing(graph, web, questions):
+    part = web.subgraph([]).copy()
+    part.add_edges_from(web.edges(keys=True))  # links to pages that are not there
+    assert prove(part, questions[0].query) == set()
+
+
 def test_every_step_leads_to_one_entity_so_that_nobody_has_to_go_back(graph, questions):
     for question in questions:
         for part in range(len(question.query.parts)):
@@ -88,6 +94,16 @@ def test_every_step_leads_to_one_entity_so_that_nobody_has_to_go_back(graph, que
             assert found == {question.path[part]}
 
 
+def test_a_trail_begins_at_one_entity_also_where_many_are_set_apart_by_the_same():
+    graph = generate.__wrapped__(400, 5)
+    for entity in range(400):
+        graph.hooks[entity] = 0
+        graph.years[entity] = 1800 + graph.years[entity] % 20
+    for index in range(30):
+        question = ask(graph, "chain", 2, "train", index)
+        assert {e for e in range(400) if fits(graph, e, question.query.parts[0])} == {question.path[0]}
+
+
 def test_the_gold_path_is_true(graph, questions):
     for question in questions:
         assert len(question.query.edges) == question.hops
@@ -99,15 +115,22 @@ def test_the_gold_path_is_true(graph, questions):
         assert json.loads(json.dumps(steps)) == steps
         assert [step["url"] for step in steps] == [graph.url(entity) for entity in question.path]
         assert sum(len(step["by"]) for step in steps) == question.hops
+        for entity, step in zip(question.path, steps, strict=True):
+            for by in step["by"]:
+                known = question.path[by["from"]]
+                head, tail = (known, entity) if by["forwards"] else (entity, known)
+                assert graph.tail(by["relation"], head) == tail
 
 
 def test_there_is_no_shorter_way_along_the_path(graph, questions):
-    for question in questions:
+    small = generate(150, 1)  # where most entities are related to one another over a few steps
+    crowded = [ask(small, kind, 6, "train", index) for kind in QUESTION_KINDS for index in range(20)]
+    for world, question in [*((graph, question) for question in questions), *((small, each) for each in crowded)]:
         assert len(set(question.path)) == len(question.path)
         linked = {frozenset((edge.head, edge.tail)) for edge in question.query.edges}
         for one, two in combinations(range(len(question.path)), 2):
             if frozenset((one, two)) not in linked:
-                assert question.path[two] not in graph.neighbours(question.path[one])
+                assert question.path[two] not in world.neighbours(question.path[one])
 
 
 def test_nothing_on_the_way_is_named(graph, questions):
@@ -122,21 +145,23 @@ def test_nothing_on_the_way_is_named(graph, questions):
 
 
 def test_a_chain_is_one_trail_and_uses_both_directions(questions):
-    directions = set()
+    directions = []
     for question in of_kind(questions, "chain"):
         assert len(question.query.trails()) == 1
         assert all(len(question.query.before(part)) <= 1 for part in range(len(question.query.parts)))
-        directions |= {edge.tail > edge.head for edge in question.query.edges}
-    assert directions == {True, False}
+        directions += [edge.tail > edge.head for edge in question.query.edges]
+    assert 0.3 < sum(directions) / len(directions) < 0.7
 
 
 def test_trails_meet_and_none_of_them_suffices(graph, questions):
-    counts = set()
+    counts, beyond = set(), set()
     for question in of_kind(questions, "intersection"):
         query = question.query
         trails = query.trails()
         counts.add(len(trails))
         meeting = sum(map(len, trails))
+        beyond.add(query.answer - meeting)
+        assert answers(graph, query.only(range(meeting + 1))) == {question.path[meeting]}
         known = query.before(meeting)
         assert sorted(other for _, other in known) == [trail[-1] for trail in trails]
         for edge, other in known:
@@ -147,6 +172,7 @@ def test_trails_meet_and_none_of_them_suffices(graph, questions):
         lengths = sorted(map(len, trails))
         assert lengths[-1] - lengths[0] <= 1
     assert counts == {2, 3}
+    assert beyond == {0, 1, 2}
 
 
 # Words ----------------------------------------------------------------------------------------------------------------
@@ -167,6 +193,17 @@ def test_given_names_are_read_back_whatever_stops_are_in_them(graph):
                 query = Query((old, Blur(graph.kind(head), graph.sorts[head])), (Edge(relation, 1, 0),))
                 for seed in range(4):
                     assert parse(phrase(query, rng("wording", seed))) == query
+
+
+def test_an_address_counts_for_more_than_the_name_before_it(graph):
+    head = next(iter(graph.members(2)))
+    creator = graph.tail("created_by", head)
+    for name, right in ((graph.names[creator], True), ("Nobody at All", True), ("Nobody at All", False)):
+        given = Blur(0, given=name, url=graph.url(creator) if right else None)
+        query = Query((given, Blur(2)), (Edge("created_by", 1, 0),))
+        assert answers(graph, query) == (set(graph.heads("created_by", creator)) if right else set())
+        assert fits(graph, creator, given) == right
+        assert not fits(graph, creator + 1, given)
 
 
 def test_two_given_names_may_meet(graph):
@@ -192,6 +229,22 @@ def test_two_given_names_may_meet(graph):
         "A novel was created by the poet of trail A. What is the name of that novel?",
         "The same novel was created by Ada. What is the name of that novel?",
         "a" * 100_000,
+        " " * 5_000 + "There is a spa town, known for its amber bells. What is the name of that spa town?",
+        # One noun for another
+        "There is a spa town, known for its amber bells. What is the name of that river port?",
+        "There is a spa town, known for its amber bells. A novel is set in that spa town. What is the name of that spa "
+        "town?",
+        "There is a spa town, known for its amber bells. A novel is set in that river port. What is the name of that "
+        "novel?",
+        "Trail A: There is a spa town, known for its amber bells.\nA novel is set in the river port of trail A. What "
+        "is the name of that novel?",
+        "A novel is set in Rye. The same opera was created by Ada. What is the name of that novel?",
+        "A novel is set in Rye. The same novel finished in the 1920s was created by Ada. What is the name of that "
+        "novel?",
+        "Trail A: There is a spa town, known for its amber bells.\nTrail B: There is a weaver, remembered for "
+        "collecting amber bells.\nThe same weaver is set in the spa town of trail A. What is the name of that weaver?",
+        "Trail A: There is a spa town, known for its amber bells.\nTrail B: There is a weaver, remembered for "
+        "collecting amber bells.\nThe same novel is set in the spa town of trail A. What is the name of that weaver?",
     ],
 )
 def test_other_words_are_no_question(text):
@@ -254,7 +307,7 @@ def test_small_worlds_have_questions_too(size, seed, kind, hops):
         ({"kind": "tree"}, "kind"),
         ({"hops": 1}, "hops"),
         ({"hops": 9}, "hops"),
-        ({"hops": True}, "hops"),
+        ({"hops": 2.0}, "hops"),
         ({"split": "dev"}, "split"),
     ],
 )

@@ -22,7 +22,7 @@ _CUES: Mapping[str, re.Pattern[str]] = {
     relation: re.compile(cues, re.IGNORECASE)
     for relation, cues in {
         "born_in": r"\bborn\b|birthplace|place of birth|\bnatives?\b|home ?town|came into the world",
-        "studied_under": r"\bstud(y|ied)\b|\b(pupil|student|teacher|mentor)s?\b|\b(taught|teach|learned)\b",
+        "studied_under": r"\bstud(y|ied)\b|\b(pupil|student|teacher|mentor)s?\b|\b(taught|teach|learned(?! societ))\b",
         "worked_for": r"\bwork(s|ed)? for\b|\bemploy|\bsalary\b|\bstaff\b",
         "governed_from": r"\bgovern|\bcouncil\b|\btaxes\b|\bmagistrates\b",
         "planned_by": r"\bmain square\b",

@@ -94,7 +94,7 @@ _KIND_OF = {name: kind for kind, name in enumerate(KINDS)}
 _NAMES = "|".join(sorted((*_SORT_OF, *_KIND_OF), key=len, reverse=True))
 _NEW = rf"(?:(?:an?|the (?P<same>same)) (?P<new>{_NAMES})(?: (?:{'|'.join(VERBS)}) in the (?P<decade>\d{{3,4}})s)?)"
 _OLD = (
-    rf"(?:that (?P<old>{_NAMES})|the (?:{_NAMES}) of trail (?P<trail>[{_LETTERS}])|"
+    rf"(?:that (?P<old>{_NAMES})|the (?P<last>{_NAMES}) of trail (?P<trail>[{_LETTERS}])|"
     r"(?P<given>.{1,120}?)(?: \((?P<url>\S+)\))?)"
 )
 _HOOK_SLOTS = {
@@ -109,7 +109,7 @@ _STEPS = tuple(
     for clause in clauses
     for role, other in (("h", "t"), ("t", "h"))
 )
-_QUESTION = re.compile(rf"What is the name of that (?:{_NAMES})\?", re.IGNORECASE)
+_QUESTION = re.compile(rf"What is the name of that ({_NAMES})\?", re.IGNORECASE)
 _TRAIL = re.compile(rf"Trail [{_LETTERS}]: ")
 _MEETING = re.compile(rf"\bof trail [{_LETTERS}]\b")
 _END = re.compile(r"\.\s+(?=There is |Trail |What is the name|[A-Z])")
@@ -121,8 +121,8 @@ def parse(text: str) -> Query | None:
     """Read a query from its words; None if they are anything else."""
     if len(text) > _LONGEST:
         return None
-    body, ask, rest = _cut_question(text.strip())
-    if not ask or rest:
+    body, asked, rest = _cut_question(text.strip())
+    if not asked or rest:
         return None
     parts: list[Blur] = []
     edges: list[Edge] = []
@@ -138,7 +138,9 @@ def parse(text: str) -> Query | None:
             return None
         if letter:
             ends[letter] = len(parts) - 1
-    return _ordered(parts, edges)
+    query = _ordered(parts, edges)
+    # Another noun asks for another part, or for nothing that was told.
+    return query if query and noun(query.parts[query.answer]) == asked else None
 
 
 def _ordered(parts: list[Blur], edges: list[Edge]) -> Query | None:
@@ -152,12 +154,12 @@ def _ordered(parts: list[Blur], edges: list[Edge]) -> Query | None:
 
 
 def _cut_question(text: str) -> tuple[list[str], str, str]:
-    """Split a text into its sentences, the question, and what comes after it."""
+    """Split a text into its sentences, the noun that is asked for, and what comes after the question."""
     found = _QUESTION.search(text)
     if found is None:
         return [], "", text
     body = text[: found.start()].strip()
-    return _split(body), found[0], text[found.end() :].strip()
+    return _split(body), found[1].lower(), text[found.end() :].strip()
 
 
 def _split(body: str) -> list[str]:
@@ -195,7 +197,7 @@ def _read(sentence: str, parts: list[Blur], edges: list[Edge], ends: dict[str, i
             if blur and (old := _old(found, other, parts, ends)) is not None:
                 if found["same"]:
                     new = max((part for part in range(len(parts)) if parts[part].given is None), default=old)
-                    if new == old or parts[new].kind != own:
+                    if new == old or blur != Blur(parts[new].kind, parts[new].sort):
                         return False
                 else:
                     parts.append(blur)
@@ -215,6 +217,7 @@ def _old(found: re.Match[str], kind: int, parts: list[Blur], ends: dict[str, int
     """Return the number of the part that a sentence refers back to; a name makes a part of its own."""
     if found["old"] or found["trail"]:
         place = len(parts) - 1 if found["old"] else ends.get(found["trail"].upper(), -1)
-        return place if place >= 0 and parts[place].kind == kind else None
+        fits = place >= 0 and parts[place].kind == kind
+        return place if fits and noun(parts[place]) == (found["old"] or found["last"]).lower() else None
     parts.append(Blur(kind, given=found["given"], url=found["url"]))
     return len(parts) - 1

@@ -1,0 +1,532 @@
+"""A small GPT, trained from nothing, learns when and how to delegate, and goes deeper than it was trained.
+
+    python baselines/rao_gpt.py train --seed 0     # once for each of the seeds 0, 1, 2
+    python baselines/rao_gpt.py report             # table and plots from what the seeds left behind
+
+One seed does this, and goes on where it was interrupted:
+
+1. *Warm start.* Scripted agents play EASY tasks, with mistakes: they forget a subtask or the factor of a recipe,
+   delegate the same work twice or a base material, ask for the wrong number, look too late, give up. The model
+   imitates all of it.
+2. *RAO.* The model plays MEDIUM tasks and learns from every node's own advantage. Trees may be 6 deep.
+3. *Alone.* The same model, warm-started on a lone agent's play of the same kind, and trained by the same trainer on
+   the same tasks for at least as many sampled tokens, without subagents.
+4. *Test.* Easy to extreme tasks of the test split, whose targets no training task had, each agent within 512 tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from _study import HERE, RESULTS, draw, write_tables
+
+import rao_envs
+from rao_envs import ExecutionTree, Node, Task, metrics
+from rao_envs.policies import ScriptedPolicy, View
+from rao_envs.policies.gpt import GPTPolicy
+from rao_envs.rollout import stream
+from rao_envs.seeding import derive, rng
+from rao_envs.training import RAOTrainer, TrainingSequence
+from rao_envs.training.imitation import imitate, load_gpt, new_gpt, save_gpt, transcript
+from rao_textcraft import generator
+from rao_textcraft.tasks import Difficulty, draw_task
+from rao_textcraft.world import describe
+
+ENV = "TextCraftSynth-v0"
+CONTEXT = 512
+SHAPE = {"width": 96, "layers": 3, "heads": 3}
+SLOTS = 48
+LONGEST = 48
+"""Tokens of a message at most."""
+IGNORE = r'"(depth|held)":\d+,'
+"""What the model does not read of `get_info`: numbers that grow with the depth of the task, so that training shows only
+small ones. Whether an item can be crafted it sees from the recipe."""
+STEPS = 40
+WORLDS = 40
+WARM_TASKS = 50
+"""Easy tasks from each of the worlds that the warm start is taken from."""
+WARM_EPOCHS = 5
+TRAINING: dict[str, Any] = {
+    "tasks_per_step": 8,
+    "group_size": 8,
+    "minibatches": 8,
+    "max_sequences": 2_000,
+    "kind": "cispo",
+    "lr": 5e-4,
+}
+LIMITS = {"context_tokens": CONTEXT, "max_depth": 6, "max_nodes": 100}
+TESTS = {"easy": 100, "medium": 100, "hard": 50, "extreme": 4}
+SEEDS = (0, 1, 2)
+
+app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
+
+
+# Scripted play with mistakes ---------------------------------------------------------------------------------
+
+
+class Student:
+    """Plays by the book but for its slips; what it does follows from the view alone, slips included.
+
+    Attributes:
+        slips: how often each mistake is made where it can be.
+    """
+
+    slips: Mapping[str, float] = {
+        "give up": 0.01,
+        "look too late": 0.03,
+        "one at a time": 0.2,
+        "forget one": 0.1,
+        "delegate twice": 0.04,
+        "delegate base material": 0.04,
+        "ask for the wrong number": 0.04,
+        "wrong ingredients": 0.03,
+        "forget the factor": 0.06,
+        "despair": 0.3,
+    }
+
+    def __call__(self, view: View) -> str:
+        """Return the next message."""
+        play = _Play(view, self.slips)
+        return play.alone() if not view.node.depth and "launch_subagent" not in view.node.system else play.together()
+
+
+class _Play:
+    """One node's situation, read from its transcript."""
+
+    def __init__(self, view: View, slips: Mapping[str, float]) -> None:
+        self.node = view.node
+        self.random = rng(view.seed, "student")
+        self.habit = rng(derive(view.rollout, view.node.address), "student")  # the same in all turns of a node
+        self.slips = slips
+        ((self.item, self.units),) = view.node.payload["targets"].items()
+        self.results = [entry for turn in self.node.turns for entry in json.loads(turn.observation or "[]")]
+        found = (e["result"] for e in self.results if e["name"] == "get_info" and "result" in e)
+        self.info: dict[str, Any] = {entry["item"]: entry for entries in found for entry in entries}
+        self.last = json.loads(self.node.turns[-1].observation or "[]") if self.node.turns else []
+        self.crafts = sum('"craft"' in turn.action for turn in self.node.turns)
+        self.launches = sum('"launch_subagent"' in turn.action for turn in self.node.turns)
+
+    def slip(self, what: str) -> bool:
+        return self.random.random() < self.slips[what]
+
+    def together(self) -> str:
+        """Look up the target and its ingredients, delegate what can be crafted, craft, finish; mend what went wrong."""
+        if self.slip("give up"):
+            return finish("failed")
+        if self.item not in self.info:
+            return look([self.item])
+        needs, total = self.recipe(self.item, self.units)
+        if not needs.keys() <= self.info.keys():
+            if not self.slip("look too late"):
+                return look(needs)
+            return launch(needs) if self.random.random() < 0.5 else craft(needs, self.item, total)
+        if any(entry["name"] == "craft" for entry in self.last):
+            return self.after(needs, total)
+        calls = [call for turn in self.node.turns for call in json.loads(turn.action)]
+        asked = {item for call in calls if call["name"] == "launch_subagent" for item in call["arguments"]["targets"]}
+        todo = {item: n for item, n in needs.items() if self.info[item]["depth"] and item not in asked}
+        if todo and (not asked or self.habitually("one at a time")):
+            if not asked and self.habitually("delegate base material"):
+                return launch(needs)
+            if not asked and self.habitually("forget one"):
+                todo.pop(self.random.choice(list(todo)))
+            elif self.habitually("one at a time"):
+                todo = dict([next(iter(todo.items()))])
+            if todo and self.slip("ask for the wrong number"):
+                item = self.random.choice(list(todo))
+                todo[item] = max(1, todo[item] + self.random.choice((-1, 1)))
+            if todo:
+                return launch(todo)
+        if asked and self.launches == 1 and self.habitually("delegate twice"):
+            return launch({item: n for item, n in needs.items() if item in asked})
+        return craft(self.slipped(needs, self.item), self.item, total)
+
+    def alone(self) -> str:
+        """Look everything up, level by level; craft from the bottom up, one item a message; finish."""
+        if self.slip("give up"):
+            return finish("failed")
+        if self.item not in self.info:
+            return look([self.item])
+        named = (name for entry in self.info.values() for recipe in entry["recipes"][:1] for name in recipe["needs"])
+        unknown = [name for name in dict.fromkeys(named) if name not in self.info]
+        if unknown and not self.slip("look too late"):
+            return look(unknown)
+        made = {entry["result"].split()[2] for entry in self.results if entry["name"] == "craft" and "result" in entry}
+        if self.item in made:
+            return finish("done")
+        if any("error" in entry for entry in self.last if entry["name"] == "craft") and (
+            self.crafts > 12 or self.slip("despair")
+        ):
+            return finish("failed")
+        need = {self.item: self.units}
+        plan = []
+        for item in sorted(self.info, key=lambda item: -int(self.info[item]["depth"])):
+            if need.get(item) and self.info[item]["recipes"]:
+                needs, total = self.recipe(item, need[item])
+                for name, units in needs.items():
+                    need[name] = need.get(name, 0) + units
+                if item not in made:
+                    plan.append((needs, item, total))
+        if len(plan) > 1 and self.slip("forget one"):
+            plan.pop()
+        needs, item, total = plan[-1]
+        return craft(self.slipped(needs, item), item, total)
+
+    def habitually(self, what: str) -> bool:
+        """Whether the node has this habit; one draw decides about all, so that the shares add up."""
+        place = self.habit.random() if not hasattr(self, "_draw") else self._draw
+        self._draw = place
+        for name in ("one at a time", "forget one", "delegate twice", "delegate base material"):
+            if place < self.slips[name]:
+                return name == what
+            place -= self.slips[name]
+        return False
+
+    def recipe(self, item: str, units: int) -> tuple[dict[str, int], int]:
+        """Return what `units` of an item take, and how many come out."""
+        recipe = self.info[item]["recipes"][0]
+        times = -(-units // recipe["makes"])
+        return {name: count * times for name, count in recipe["needs"].items()}, times * recipe["makes"]
+
+    def slipped(self, needs: dict[str, int], item: str) -> dict[str, int]:
+        """Return the ingredients with or without a mistake."""
+        if self.slip("wrong ingredients"):
+            name = self.random.choice(list(needs))
+            return {**needs, name: max(1, needs[name] + self.random.choice((-1, 1, 2)))}
+        return dict(self.info[item]["recipes"][0]["needs"]) if self.slip("forget the factor") else needs
+
+    def after(self, needs: dict[str, int], total: int) -> str:
+        """Go on from the outcome of a craft: have made what was missing, and try again, or despair."""
+        wrong = " ".join(entry.get("error", "") for entry in self.last)
+        if not wrong:
+            return finish("done")
+        words = (part.split() for part in wrong.split("; ") if part.startswith("missing "))
+        missing = {part[3].rstrip(":"): int(part[1]) for part in words}
+        craftable = {name: n for name, n in missing.items() if self.info.get(name, {}).get("depth")}
+        if self.crafts < 3 and (craftable or not missing) and not self.slip("despair"):
+            return launch(craftable) if craftable else craft(needs, self.item, total)
+        return finish("failed")
+
+
+def look(items: Sequence[str] | Mapping[str, int]) -> str:
+    """Return the message that looks items up."""
+    return _calls([("get_info", {"items": list(items)})])
+
+
+def launch(parts: Mapping[str, int]) -> str:
+    """Return the message that delegates each of the parts."""
+    return _calls([("launch_subagent", {"targets": {item: n}, "num_steps": 25}) for item, n in parts.items()])
+
+
+def craft(needs: Mapping[str, int], item: str, total: int) -> str:
+    """Return the message that crafts an item."""
+    return _calls([("craft", {"ingredients": dict(needs), "target": [item, total]})])
+
+
+def finish(message: str) -> str:
+    """Return the message that ends a node."""
+    return _calls([("finish", {"message": message})])
+
+
+def _calls(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    return json.dumps([{"name": name, "arguments": args} for name, args in calls], separators=(",", ":"))
+
+
+# Warm start --------------------------------------------------------------------------------------------------
+
+
+def warm_start(seed: int, *, recursive: bool, tasks: int, epochs: int, path: Path) -> GPTPolicy:
+    """Return a policy that imitates the students' play of easy tasks; kept in `path` once it is done."""
+    if not path.exists():
+        trees: list[ExecutionTree] = []
+        for world in range(1, WORLDS + 1):  # not world 0, in which the model will learn and be tested
+            given = {"difficulty": "easy", "action_format": "calls", "recursive": recursive, "world_seed": world}
+            chosen = [easy_task(world, number) for number in range(tasks)]
+            play = ScriptedPolicy(Student())
+            trees += rao_envs.collect(ENV, play, tasks=chosen, seed=derive(seed, "warm", world), env_options=given)
+        policy = new_gpt(trees, context=CONTEXT, slots=SLOTS, ignore=IGNORE, seed=seed, **SHAPE)
+        nodes = [node for tree in trees for node in tree.nodes]
+        # Recipes of three ingredients are rare in easy tasks, and the rule in harder ones.
+        nodes += 3 * [node for node in nodes if node.turns and len(recipe_of(node)) > 2]
+
+        def written(epoch: int) -> list[TrainingSequence]:
+            rows = (transcript(policy, node, salt=epoch) for node in nodes)
+            return [row for row in rows if len(row.ids) <= CONTEXT]
+
+        def note(epoch: int, loss: float) -> None:
+            print(f"warm start, epoch {epoch + 1} of {epochs}: {loss:.4f} nats a token", flush=True)
+
+        imitate(policy, written, epochs=epochs, lr=4e-3, tokens_per_step=3_000, seed=seed, note=note)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_gpt(policy, path)
+    return load_gpt(path, max_new_tokens=LONGEST)
+
+
+def easy_task(world: int, number: int) -> Task:
+    """Draw a task of easy depth that asks for up to 6 units: deeper tasks ask for such amounts further down."""
+    made = generator.world(world)
+    drawn = draw_task(
+        made.cookbook,
+        made.splits,
+        {"easy": Difficulty(generator.DIFFICULTIES["easy"].depths, (1, 6))},
+        family=f"rao-gpt@{world}",
+        seed=0,
+        split="train",
+        index=number,
+        difficulty="easy",
+        depth=None,
+    )
+    payload = {"targets": drawn.targets, "inventory": drawn.inventory}
+    return Task(drawn.id, describe(drawn.targets), payload, drawn.difficulty, drawn.split, drawn.index)
+
+
+def recipe_of(node: Node) -> Sequence[str]:
+    """Return the ingredients of what a node was asked to make."""
+    (item,) = node.payload["targets"]
+    found = json.loads(node.turns[0].observation or "[]")
+    entries = [entry for each in found if each["name"] == "get_info" for entry in each.get("result", ())]
+    return next((list(entry["recipes"][0]["needs"]) for entry in entries if entry["item"] == item), [])
+
+
+# Training and testing ----------------------------------------------------------------------------------------
+
+
+def options(policy: GPTPolicy, difficulty: str, split: str, *, recursive: bool, **limits: Any) -> dict[str, Any]:
+    """Return the options of an environment that counts tokens as the policy does."""
+    return {
+        "difficulty": difficulty,
+        "split": split,
+        "action_format": "calls",
+        "recursive": recursive,
+        "limits": {"context_tokens": CONTEXT, **limits},
+        "token_counter": policy.count_tokens,
+    }
+
+
+def examine(
+    policy: GPTPolicy, seed: int, *, recursive: bool, split: str = "test", tests: Mapping[str, int] = TESTS
+) -> Any:
+    """Play test tasks of every difficulty, taking the likeliest token; return the figures by difficulty.
+
+    An agent may use its window, 25 messages and the depth that the task has; a lone one 75 messages.
+    """
+    judge = GPTPolicy(policy.model, policy.tokenizer, temperature=0.0, max_new_tokens=LONGEST)
+    figures = {}
+    for difficulty, tasks in tests.items():
+        given = options(judge, difficulty, split, recursive=recursive, max_nodes=20_000)
+        runs = stream(ENV, judge, tasks=tasks, seed=derive(seed, "test"), env_options=given, concurrency=64)
+        trees = [metrics.summary([tree]) for _, tree in runs]
+        figures[difficulty] = {"tasks": tasks} | {
+            name: float(np.mean([tree[name] for tree in trees if tree[name] is not None] or [np.nan]))
+            for name in ("success", "nodes", "depth_max", "concurrent_share", "speedup", "transcript_max")
+        }
+        print(f"  {difficulty}: {figures[difficulty]}", flush=True)
+    return figures
+
+
+def learn(
+    policy: GPTPolicy, seed: int, folder: Path, *, recursive: bool, steps: int, budget: float | None
+) -> RAOTrainer:
+    """Train on MEDIUM tasks: for some steps, or until so many tokens have been sampled. Goes on where it stopped."""
+    limits = {**LIMITS, **({} if recursive else {"max_depth": 0, "max_turns": 75})}
+    given = options(
+        policy, "medium", "train", recursive=recursive, **{k: v for k, v in limits.items() if k != "context_tokens"}
+    )
+    trainer: RAOTrainer
+
+    def schedule(step: int) -> float:
+        """Warm up over 5 steps, then fall to a tenth."""
+        share = step / steps if budget is None else trainer.tokens / budget
+        return min(1.0, (step + 1) / 5) * max(0.1, 1 - share)
+
+    trainer = RAOTrainer(
+        policy,
+        ENV,
+        steps=steps,
+        seed=seed,
+        env_options=given,
+        schedule=schedule,
+        concurrency=128,
+        max_tokens=4_096,
+        folder=folder,
+        checkpoint_every=5,
+        **TRAINING,
+    )
+    while trainer.done < steps and (budget is None or trainer.tokens < budget):
+        row = trainer.step()
+        shown = (
+            "success",
+            "node_success",
+            "nodes",
+            "depth",
+            "entropy",
+            "grad_norm",
+            "tokens_seen",
+            "time/step",
+            "time/outside_share",
+        )
+        print(f"step {row['step']}: " + ", ".join(f"{name} {row[name]:.3g}" for name in shown), flush=True)
+    trainer.save()
+    return trainer
+
+
+# Command line ------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def train(
+    seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
+    folder: Annotated[Path, typer.Option(help="Where checkpoints are kept.")] = Path("runs/rao_gpt"),
+    quick: Annotated[bool, typer.Option(help="A few minutes, to see that it runs; the results mean nothing.")] = False,
+) -> None:
+    """Do everything for one seed, and write results/rao_gpt/seed-N.json."""
+    torch.set_num_threads(1)  # the model is so small that a second thread waits more than it works
+    here = folder / f"seed-{seed}{'-quick' if quick else ''}"
+    tests = {"easy": 5, "medium": 2} if quick else TESTS
+    tasks, epochs, steps = (2, 1, 2) if quick else (WARM_TASKS, WARM_EPOCHS, STEPS)
+    result: dict[str, Any] = {"seed": seed, "arms": {}}
+    budget: float | None = None
+    for arm, recursive in (("recursive", True), ("alone", False)):
+        path = here / f"{arm}.json"
+        if not path.exists():
+            start = time.perf_counter()
+            policy = warm_start(seed, recursive=recursive, tasks=tasks, epochs=epochs, path=here / f"{arm}-warm.pt")
+            before = examine(policy, seed, recursive=recursive, tests=tests)
+            trainer = learn(
+                policy, seed, here / arm, recursive=recursive, steps=steps if recursive else 10_000, budget=budget
+            )
+            after = examine(policy, seed, recursive=recursive, tests=tests)
+            save_gpt(policy, here / f"{arm}.pt")
+            parameters = sum(parameter.numel() for parameter in policy.parameters())
+            found = {
+                "parameters": parameters,
+                "tokens": trainer.tokens,
+                "steps": trainer.done,
+                "curve": curve(trainer.rows),
+            }
+            found |= {"warm": before, "trained": after, "seconds": time.perf_counter() - start}
+            path.write_text(json.dumps(found))
+        result["arms"][arm] = json.loads(path.read_text())
+        budget = result["arms"]["recursive"]["tokens"]
+    target = here / "result.json" if quick else RESULTS / "rao_gpt" / f"seed-{seed}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def curve(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """Return what the plots and the table need of each step."""
+    names = (
+        "step",
+        "tokens_seen",
+        "success",
+        "node_success",
+        "nodes",
+        "depth",
+        "entropy",
+        "time/step",
+        "time/outside_share",
+    )
+    return [{name: row[name] for name in names} for row in rows]
+
+
+@app.command()
+def report() -> None:
+    """Write results/rao_gpt.md and the plot from the seeds that are done."""
+    seeds = [json.loads(path.read_text()) for path in sorted((RESULTS / "rao_gpt").glob("seed-*.json"))]
+    if not seeds:
+        raise typer.BadParameter("no seed is done yet; run `train` first")
+    results = RESULTS / "rao_gpt.json"
+    write_tables(results, table(seeds))
+    plot(results, seeds)
+
+
+NAMES = {"recursive": "recursive, RAO", "alone": "one agent"}
+
+
+def table(seeds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the results as Markdown, line by line."""
+    arms = [seed["arms"] for seed in seeds]
+    numbers = ", ".join(str(seed["seed"]) for seed in seeds)
+    first = arms[0]["recursive"]
+    yield "Generated by `python baselines/rao_gpt.py report` from `train --seed N`"
+    yield f"for the seeds {numbers}; {first['parameters']:,} parameters, {CONTEXT} tokens of context."
+    yield "Test split, likeliest token. Mean over seeds, and the range where they differ."
+    yield ""
+    yield "| agent | difficulty | tasks | warm start | trained | nodes | depth | concurrent | speed-up | fullest |"
+    yield "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    for arm, name in NAMES.items():
+        for difficulty in first["trained"]:
+            before = [seed[arm]["warm"][difficulty] for seed in arms]
+            after = [seed[arm]["trained"][difficulty] for seed in arms]
+            figures = [_range([r["success"] for r in rows], "{:.0%}") for rows in (before, after)]
+            figures += [
+                _range([r[key] for r in after], form)
+                for key, form in (("nodes", "{:,.1f}"), ("depth_max", "{:.1f}"), ("concurrent_share", "{:.0%}"))
+            ]
+            figures += [
+                _range([r["speedup"] for r in after], "{:,.1f}"),
+                _range([r["transcript_max"] for r in after], "{:,.0f}"),
+            ]
+            yield f"| {name} | {difficulty} | {after[0]['tasks']} | " + " | ".join(figures) + " |"
+    yield ""
+    yield "| agent | steps | sampled tokens | minutes | share of a step outside the model |"
+    yield "|---|--:|--:|--:|--:|"
+    for arm, name in NAMES.items():
+        runs = [seed[arm] for seed in arms]
+        outside = [float(np.mean([row["time/outside_share"] for row in run["curve"]])) for run in runs]
+        yield (
+            f"| {name} | {_range([run['steps'] for run in runs], '{:.0f}')} "
+            f"| {_range([run['tokens'] / 1e6 for run in runs], '{:.2f} M')} "
+            f"| {_range([run['seconds'] / 60 for run in runs], '{:.0f}')} | {_range(outside, '{:.0%}')} |"
+        )
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    """Write a mean, and the range around it where that shows."""
+    if np.isnan(values).any():
+        return "–"
+    texts = [form.format(value) for value in (float(np.mean(values)), min(values), max(values))]
+    return texts[0] if texts[1] == texts[2] else f"{texts[0]} ({texts[1]} to {texts[2]})"
+
+
+def plot(results: Path, seeds: Sequence[Mapping[str, Any]]) -> None:
+    """Draw success while training, success by difficulty, and depth of the trees by difficulty."""
+    colours = {"recursive": "tab:blue", "alone": "tab:orange"}
+    with draw(results, docs=HERE.parent / "docs" / "img", panels=3, width=12.0) as (during, success, depth):
+        for seed in seeds:
+            for arm, name in NAMES.items():
+                rows = seed["arms"][arm]["curve"]
+                label = name if seed is seeds[0] else None
+                tokens = [row["tokens_seen"] / 1e6 for row in rows]
+                during.plot(tokens, [row["success"] for row in rows], color=colours[arm], alpha=0.8, label=label)
+        during.set(
+            xlabel="sampled tokens (millions)",
+            ylabel="success of the root",
+            title="Training on medium tasks",
+            ylim=(-0.02, 1.02),
+        )
+        during.legend()
+        levels = list(seeds[0]["arms"]["recursive"]["trained"])
+        for arm, name in NAMES.items():
+            for stage, style in (("warm", ":"), ("trained", "-")):
+                means = [np.mean([seed["arms"][arm][stage][level]["success"] for seed in seeds]) for level in levels]
+                success.plot(levels, means, style, marker="o", color=colours[arm], label=f"{name}, {stage}")
+        success.set(ylabel="success of the root", title="Test tasks", ylim=(-0.02, 1.02))
+        success.legend()
+        for seed in seeds:
+            depths = [seed["arms"]["recursive"]["trained"][level]["depth_max"] for level in levels]
+            depth.plot(levels, depths, marker="o", color=colours["recursive"], alpha=0.8)
+        depth.axhline(LIMITS["max_depth"], color="grey", linestyle="--", label="depth cap in training")
+        depth.set(ylabel="depth of the tree", title="How deep the trees get")
+        depth.legend()
+
+
+if __name__ == "__main__":
+    app()
