@@ -63,6 +63,9 @@ TRAINING: dict[str, Any] = {
 }
 LIMITS = {"context_tokens": CONTEXT, "max_depth": 6, "max_nodes": 100}
 TESTS = {"easy": 100, "medium": 100, "hard": 50, "extreme": 4}
+WARM_TESTS = {"easy": 100, "medium": 100, "hard": 10}
+MOST_NODES = {"easy": 100, "medium": 500, "hard": 5_000, "extreme": 50_000}
+"""Nodes of one tree when tested: several times what a scripted agent needs."""
 SEEDS = (0, 1, 2)
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
@@ -320,7 +323,7 @@ def examine(
     judge = GPTPolicy(policy.model, policy.tokenizer, temperature=0.0, max_new_tokens=LONGEST)
     figures = {}
     for difficulty, tasks in tests.items():
-        given = options(judge, difficulty, split, recursive=recursive, max_nodes=20_000)
+        given = options(judge, difficulty, split, recursive=recursive, max_nodes=MOST_NODES[difficulty])
         runs = stream(ENV, judge, tasks=tasks, seed=derive(seed, "test"), env_options=given, concurrency=64)
         trees = [metrics.summary([tree]) for _, tree in runs]
         figures[difficulty] = {"tasks": tasks} | {
@@ -372,7 +375,7 @@ def learn(
             "time/step",
             "time/outside_share",
         )
-        print(f"step {row['step']}: " + ", ".join(f"{name} {row[name]:.3g}" for name in shown), flush=True)
+        print(f"step {row['step']}: " + ", ".join(f"{name} {row[name] or 0:.3g}" for name in shown), flush=True)
     trainer.save()
     return trainer
 
@@ -398,7 +401,7 @@ def train(
         if not path.exists():
             start = time.perf_counter()
             policy = warm_start(seed, recursive=recursive, tasks=tasks, epochs=epochs, path=here / f"{arm}-warm.pt")
-            before = examine(policy, seed, recursive=recursive, tests=tests)
+            before = examine(policy, seed, recursive=recursive, tests=tests if quick else WARM_TESTS)
             trainer = learn(
                 policy, seed, here / arm, recursive=recursive, steps=steps if recursive else 10_000, budget=budget
             )
@@ -463,7 +466,7 @@ def table(seeds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
     for arm, name in NAMES.items():
         for difficulty in first["trained"]:
-            before = [seed[arm]["warm"][difficulty] for seed in arms]
+            before = [seed[arm]["warm"].get(difficulty, {"success": np.nan}) for seed in arms]
             after = [seed[arm]["trained"][difficulty] for seed in arms]
             figures = [_range([r["success"] for r in rows], "{:.0%}") for rows in (before, after)]
             figures += [
@@ -516,7 +519,11 @@ def plot(results: Path, seeds: Sequence[Mapping[str, Any]]) -> None:
         levels = list(seeds[0]["arms"]["recursive"]["trained"])
         for arm, name in NAMES.items():
             for stage, style in (("warm", ":"), ("trained", "-")):
-                means = [np.mean([seed["arms"][arm][stage][level]["success"] for seed in seeds]) for level in levels]
+                found = [
+                    [seed["arms"][arm][stage].get(level, {"success": np.nan})["success"] for seed in seeds]
+                    for level in levels
+                ]
+                means = [np.mean(each) for each in found]
                 success.plot(levels, means, style, marker="o", color=colours[arm], label=f"{name}, {stage}")
         success.set(ylabel="success of the root", title="Test tasks", ylim=(-0.02, 1.02))
         success.legend()
