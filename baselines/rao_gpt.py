@@ -66,7 +66,6 @@ TESTS = {"easy": 100, "medium": 100, "hard": 50, "extreme": 4}
 WARM_TESTS = {"easy": 100, "medium": 100, "hard": 10}
 MOST_NODES = {"easy": 100, "medium": 500, "hard": 5_000, "extreme": 50_000}
 """Nodes of one tree when tested: several times what a scripted agent needs."""
-SEEDS = (0, 1, 2)
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 
@@ -106,7 +105,7 @@ class _Play:
     def __init__(self, view: View, slips: Mapping[str, float]) -> None:
         self.node = view.node
         self.random = rng(view.seed, "student")
-        self.habit = rng(derive(view.rollout, view.node.address), "student")  # the same in all turns of a node
+        self.habit = rng(derive(view.rollout, view.node.address), "student").random()  # the same in all turns of a node
         self.slips = slips
         ((self.item, self.units),) = view.node.payload["targets"].items()
         self.results = [entry for turn in self.node.turns for entry in json.loads(turn.observation or "[]")]
@@ -184,8 +183,7 @@ class _Play:
 
     def habitually(self, what: str) -> bool:
         """Whether the node has this habit; one draw decides about all, so that the shares add up."""
-        place = self.habit.random() if not hasattr(self, "_draw") else self._draw
-        self._draw = place
+        place = self.habit
         for name in ("one at a time", "forget one", "delegate twice", "delegate base material"):
             if place < self.slips[name]:
                 return name == what

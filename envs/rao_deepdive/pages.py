@@ -93,7 +93,7 @@ def page(graph: Graph, entity: int) -> Page:
     """Write the page of one entity; depends on nothing but the graph's size and seed, and the entity."""
     random = rng("deepdive-page", graph.seed, graph.size, entity)
     kind, name = graph.kind(entity), graph.names[entity]
-    pick = _picker(random)
+    pick = _Picker(random)
     lead = pick(LEADS[kind]).format(name=name, sort=article(graph.sort(entity)), year=graph.years[entity])
     if (alias := graph.aliases.get(entity)) is not None:
         lead += f" {'Many knew' if kind == PERSON else 'Older maps and lists know'} {name} as {alias}."
@@ -120,7 +120,7 @@ def pages(graph: Graph) -> Iterator[Page]:
     return (page(graph, entity) for entity in range(graph.size))
 
 
-class _picker:  # noqa: N801 (a function with a memory)
+class _Picker:
     """Draws from short sequences, faster than `Random.choice`."""
 
     __slots__ = ("_random",)
@@ -136,7 +136,7 @@ def _link(graph: Graph, entity: int) -> str:
     return f"[{graph.names[entity]}]({graph.url(entity)})"
 
 
-def _fact(graph: Graph, pick: _picker, relation: str, head: int, tail: int) -> str:
+def _fact(graph: Graph, pick: _Picker, relation: str, head: int, tail: int) -> str:
     subject = pick((graph.names[head], f"the {graph.sort(head)}"))
     return capital(pick(CLAUSES[relation]).format(h=subject, t=_link(graph, tail))) + "."
 
@@ -147,7 +147,7 @@ def _gossip(line: str, year: int, random: Random) -> str:
     return line.format(year=min(1999, later), count=3 + int(60 * random.random()))
 
 
-def _rumour_of_own(graph: Graph, random: Random, pick: _picker, entity: int) -> str:
+def _rumour_of_own(graph: Graph, random: Random, pick: _Picker, entity: int) -> str:
     """Say something false of the page's own entity; the same page states the truth."""
     stated = list(graph.out(entity))
     if not stated:
@@ -161,7 +161,7 @@ def _rumour_of_own(graph: Graph, random: Random, pick: _picker, entity: int) -> 
     return pick(DOUBTS).format(clause=clause)
 
 
-def _rumour_of_other(graph: Graph, random: Random, pick: _picker, entity: int) -> str:
+def _rumour_of_other(graph: Graph, random: Random, pick: _Picker, entity: int) -> str:
     """Say falsely that another entity is related to the page's own; the other's page states the truth or nothing."""
     relations = _BY_TAIL[graph.kind(entity)]
     if not relations:  # nothing leads to works
