@@ -11,7 +11,8 @@ literal text. Each of the three becomes tokens in its own way:
 
 A slot means "that name in this transcript" and nothing else, so a model that has learnt to copy and compare
 slots handles names that it never saw: this is what lets it go deeper than it was trained. Every text can be
-encoded, and decoding gives it back exactly (but for what a tokenizer is told to ignore).
+encoded, and decoding gives it back exactly, but for what a tokenizer is told to ignore and for names that come when
+all slots are taken: each of those is read as ``?``. So the length of a text is the same wherever it stands.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class SlotTokenizer:
 
     Attributes:
         pieces: literal texts that are one token.
-        slots: how many names one transcript may hold before they are spelled out.
+        slots: how many names one transcript may hold before any other is read as ``?``.
         vocab_size: number of token ids.
         pad, alone, delegate, act, end: ids of the special tokens. A transcript begins with `alone` or `delegate`,
             which stand for the system message of an agent that may not or may delegate; `act` stands before a
@@ -138,7 +139,7 @@ class SlotTokenizer:
                 ids += [self._numbers + int(part)] if short else self._spell(part)
             else:
                 slot = names.bind(part)
-                ids += self._spell(part) if slot is None else [self._names + slot]
+                ids.append(self._names + slot if slot is not None else self._bytes + ord("?"))
         return ids
 
     def _literal(self, text: str) -> tuple[int, ...]:
