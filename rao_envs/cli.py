@@ -185,12 +185,14 @@ def train(
     layers: Annotated[int, typer.Option(help="Layers of the GPT.", min=1)] = 3,
     new_tokens: Annotated[int, typer.Option(help="Longest message of the model.", min=1)] = 96,
     context: Context = 512,
+    device: Annotated[str | None, typer.Option(help='Such as "cpu" or "cuda:1"; a GPU if there is one.')] = None,
     action_format: ActionFormat = Format.calls,
     tensorboard: Annotated[bool, typer.Option(help="Also write TensorBoard's files.")] = True,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Train a model by the RAO objective: a small GPT that has watched scripted play, or any chat model."""
+    from rao_envs.policies.local import find_device
     from rao_envs.training import RAOTrainer
     from rao_envs.training.imitation import start_gpt
 
@@ -200,6 +202,7 @@ def train(
         "limits": {"context_tokens": context} if context else {},
     }
     console = Console(stderr=True, highlight=False)
+    where = find_device(device)
     if model == "gpt":
         oracle = ScriptedPolicy(_oracle(_make(env_id, options), "recursive"))
         shape = {"width": width, "layers": layers, "context": context or 512}
@@ -208,6 +211,7 @@ def train(
             lambda: rao_envs.collect(env_id, oracle, tasks=play, seed=seed, env_options={**options, "limits": {}}),
             seed=seed,
             max_new_tokens=new_tokens,
+            device=where,
             note=lambda epoch, loss: console.print(f"[dim]imitation, epoch {epoch + 1}: {loss:.3f} nats a token[/]"),
             **shape,
         )
@@ -216,7 +220,7 @@ def train(
         from rao_envs.policies.hf import HFPolicy
 
         _make(env_id, options)
-        policy = HFPolicy.from_pretrained(model, max_new_tokens=new_tokens, context_tokens=context)
+        policy = HFPolicy.from_pretrained(model, device=where, max_new_tokens=new_tokens, context_tokens=context)
         options["token_counter"] = policy.token_counter
     trainer = RAOTrainer(
         policy,

@@ -14,6 +14,7 @@ from rao_envs import collect  # noqa: E402
 from rao_envs.cli import app  # noqa: E402
 from rao_envs.errors import OptionError  # noqa: E402
 from rao_envs.policies import ScriptedPolicy  # noqa: E402
+from rao_envs.policies.local import find_device  # noqa: E402
 from rao_envs.testing.toy import toy_env, toy_oracle  # noqa: E402
 from rao_envs.training import TrainingSequence  # noqa: E402
 from rao_envs.training.imitation import imitate, load_gpt, new_gpt, save_gpt, start_gpt, transcript  # noqa: E402
@@ -129,3 +130,22 @@ def test_the_command_line_trains_and_goes_on(tmp_path):
     other = CliRunner().invoke(app, [*words, "--steps", "2", "--lr", "0.5"])
     assert isinstance(other.exception, OptionError)
     assert "another folder" in str(other.exception)
+
+
+@pytest.mark.parametrize("name", ["warp", "cuda:99", "cpu:x"])
+def test_a_device_that_is_not_there_is_refused_before_anything_is_done(name, tmp_path):
+    with pytest.raises(OptionError, match=f"device='{name}': cannot be used here"):
+        find_device(name)
+    words = ["train", "TextCraftSynth-v0", "--out", str(tmp_path / "run"), "--device", name]
+    assert isinstance(CliRunner().invoke(app, words).exception, OptionError)
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_name_a_gpu_is_taken_if_there_is_one(monkeypatch):
+    assert find_device("cpu") == find_device(torch.device("cpu")) == torch.device("cpu")
+    asked = []
+    monkeypatch.setattr(torch, "empty", lambda *size, device: asked.append(device.type))
+    for present in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda present=present: present)
+        find_device()
+    assert asked == ["cpu", "cuda"]

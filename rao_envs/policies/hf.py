@@ -18,6 +18,7 @@ from rao_envs.events import Sample
 from rao_envs.policies.base import View
 from rao_envs.policies.chat_template import ChatTemplate
 from rao_envs.policies.decoding import Draft, complete, positions, understood
+from rao_envs.policies.local import find_device
 from rao_envs.policies.stopping import Stop
 from rao_envs.seeding import rng
 
@@ -129,7 +130,7 @@ class HFPolicy:
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError as error:
             raise ImportError('HFPolicy.from_pretrained needs transformers: pip install "rao-envs[hf]"') from error
-        where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        where = find_device(device)
         model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
         model = model.to(where)
         return cls(model, AutoTokenizer.from_pretrained(name), **options)

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rao_envs.engine import Action
+from rao_envs.errors import OptionError
 from rao_envs.policies.base import View
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TorchPolicy"]
+__all__ = ["TorchPolicy", "find_device"]
 
 
 class TorchPolicy(Protocol):
@@ -66,3 +67,23 @@ class TorchPolicy(Protocol):
     def train(self, mode: bool = True) -> Any:
         """Switch between optimising and sampling."""
         ...
+
+
+def find_device(name: str | torch.device | None = None) -> torch.device:
+    """Return a device that weights can be put on.
+
+    Args:
+        name: such as "cpu" or "cuda:1"; None takes a GPU if there is one.
+
+    Raises:
+        OptionError: there is no such device here.
+    """
+    import torch
+
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:  # torch raises either, by how it was built
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise OptionError("device", name, f'cannot be used here ({reason}); try "cpu"') from None
+    return device

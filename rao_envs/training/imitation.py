@@ -124,6 +124,7 @@ def start_gpt(
     *,
     seed: int = 0,
     max_new_tokens: int = 96,
+    device: str | torch.device = "cpu",
     note: Callable[[int, float], object] = lambda epoch, loss: None,
     **shape: Any,
 ) -> GPTPolicy:
@@ -134,12 +135,13 @@ def start_gpt(
         play: collects the play; not called if the file exists.
         seed: of the weights, and of the order of imitation.
         max_new_tokens: longest message.
+        device: where the weights are put.
         note: see `imitate`.
         shape: the rest of `new_gpt`.
     """
     if not Path(path).exists():
         trees = play()
-        policy = new_gpt(trees, seed=seed, **shape)
+        policy = new_gpt(trees, seed=seed, **shape).to(device)
         context = policy.model.config.context
 
         def written(salt: int) -> list[TrainingSequence]:
@@ -149,7 +151,7 @@ def start_gpt(
         imitate(policy, written, seed=seed, note=note)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         save_gpt(policy, path)
-    return load_gpt(path, max_new_tokens=max_new_tokens)
+    return load_gpt(path, max_new_tokens=max_new_tokens).to(device)
 
 
 def save_gpt(policy: GPTPolicy, path: str | os.PathLike[str]) -> None:
