@@ -5,12 +5,12 @@
 
 One seed does this, and goes on where it was interrupted:
 
-1. *Warm start.* Scripted agents play EASY tasks, with mistakes: they forget a subtask or the factor of a recipe,
-   delegate the same work twice or a base material, ask for the wrong number, look too late, give up. The model
-   imitates all of it.
+1. *Warm start.* Scripted agents play EASY tasks of other worlds, with mistakes: they forget a subtask or the factor of
+   a recipe, delegate the same work twice or a base material, ask for the wrong number, look too late, give up. The
+   model imitates all of it.
 2. *RAO.* The model plays MEDIUM tasks and learns from every node's own advantage. Trees may be 6 deep.
-3. *Alone.* The same model, warm-started on a lone agent's play of the same kind, and trained by the same trainer on
-   the same tasks for at least as many sampled tokens, without subagents.
+3. *Alone.* The same model, warm-started on a lone agent's play of the same kind, and trained by the same trainer for at
+   least as many sampled tokens, without subagents: on easy tasks, as it solves no medium one to begin with.
 4. *Test.* Easy to extreme tasks of the test split, whose targets no training task had, each agent within 512 tokens.
 """
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +29,7 @@ import typer
 from _study import HERE, RESULTS, draw, write_tables
 
 import rao_envs
-from rao_envs import ExecutionTree, Node, Task, metrics
+from rao_envs import ExecutionTree, RecursiveEnv, Task, metrics
 from rao_envs.policies import ScriptedPolicy, View
 from rao_envs.policies.gpt import GPTPolicy
 from rao_envs.rollout import stream
@@ -36,8 +37,9 @@ from rao_envs.seeding import derive, rng
 from rao_envs.training import RAOTrainer, TrainingSequence
 from rao_envs.training.imitation import imitate, load_gpt, new_gpt, save_gpt, transcript
 from rao_textcraft import generator
-from rao_textcraft.tasks import Difficulty, draw_task
-from rao_textcraft.world import describe
+from rao_textcraft.cookbook import Cookbook, Ingredient, Recipe
+from rao_textcraft.tasks import Difficulty, assign_splits, draw_task
+from rao_textcraft.world import TextCraftWorld, describe
 
 ENV = "TextCraftSynth-v0"
 CONTEXT = 512
@@ -50,20 +52,22 @@ IGNORE = r'"(depth|held)":\d+,'
 small ones. Whether an item can be crafted it sees from the recipe."""
 STEPS = 40
 WORLDS = 40
-WARM_TASKS = 50
-"""Easy tasks from each of the worlds that the warm start is taken from."""
+WARM_TASKS = 60
+"""Easy tasks from each of the worlds that the warm start is taken from; twice as many for a lone agent, who
+writes one transcript where a tree has five."""
 WARM_EPOCHS = 5
 TRAINING: dict[str, Any] = {
-    "tasks_per_step": 8,
     "group_size": 8,
     "minibatches": 8,
     "max_sequences": 2_000,
     "kind": "cispo",
     "lr": 5e-4,
 }
-LIMITS = {"context_tokens": CONTEXT, "max_depth": 6, "max_nodes": 100}
+DEPTH_CAP = 6
 TESTS = {"easy": 100, "medium": 100, "hard": 50, "extreme": 4}
 WARM_TESTS = {"easy": 100, "medium": 100, "hard": 10}
+SAMPLED = ("easy", "medium")
+FIGURES = ("success", "nodes", "depth_max", "concurrent_share", "speedup", "transcript_max")
 MOST_NODES = {"easy": 100, "medium": 500, "hard": 5_000, "extreme": 50_000}
 """Nodes of one tree when tested: several times what a scripted agent needs."""
 
@@ -81,16 +85,16 @@ class Student:
     """
 
     slips: Mapping[str, float] = {
-        "give up": 0.01,
-        "look too late": 0.03,
+        "give up": 0.02,
+        "look too late": 0.06,
         "one at a time": 0.2,
-        "forget one": 0.1,
-        "delegate twice": 0.04,
-        "delegate base material": 0.04,
-        "ask for the wrong number": 0.04,
-        "wrong ingredients": 0.03,
-        "forget the factor": 0.06,
-        "despair": 0.3,
+        "forget one": 0.2,
+        "delegate twice": 0.1,
+        "delegate base material": 0.1,
+        "ask for the wrong number": 0.06,
+        "wrong ingredients": 0.06,
+        "forget the factor": 0.6,
+        "despair": 0.6,
     }
 
     def __call__(self, view: View) -> str:
@@ -243,19 +247,18 @@ def _calls(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
 # Warm start --------------------------------------------------------------------------------------------------
 
 
-def warm_start(seed: int, *, recursive: bool, tasks: int, epochs: int, path: Path) -> GPTPolicy:
+def warm_start(seed: int, *, recursive: bool, tasks: int, epochs: int, path: Path, device: str) -> GPTPolicy:
     """Return a policy that imitates the students' play of easy tasks; kept in `path` once it is done."""
     if not path.exists():
         trees: list[ExecutionTree] = []
+        many = tasks if recursive else 2 * tasks
         for world in range(1, WORLDS + 1):  # not world 0, in which the model will learn and be tested
-            given = {"difficulty": "easy", "action_format": "calls", "recursive": recursive, "world_seed": world}
-            chosen = [easy_task(world, number) for number in range(tasks)]
-            play = ScriptedPolicy(Student())
-            trees += rao_envs.collect(ENV, play, tasks=chosen, seed=derive(seed, "warm", world), env_options=given)
-        policy = new_gpt(trees, context=CONTEXT, slots=SLOTS, ignore=IGNORE, seed=seed, **SHAPE)
+            make = partial(easy_env, world, recursive=recursive)
+            trees += rao_envs.collect(
+                make, ScriptedPolicy(Student()), tasks=many, seed=derive(seed, "warm", world), concurrency=4
+            )
+        policy = new_gpt(trees, context=CONTEXT, slots=SLOTS, ignore=IGNORE, seed=seed, **SHAPE).to(device)
         nodes = [node for tree in trees for node in tree.nodes]
-        # Recipes of three ingredients are rare in easy tasks, and the rule in harder ones.
-        nodes += 3 * [node for node in nodes if node.turns and len(recipe_of(node)) > 2]
 
         def written(epoch: int) -> list[TrainingSequence]:
             rows = (transcript(policy, node, salt=epoch) for node in nodes)
@@ -267,33 +270,57 @@ def warm_start(seed: int, *, recursive: bool, tasks: int, epochs: int, path: Pat
         imitate(policy, written, epochs=epochs, lr=4e-3, tokens_per_step=3_000, seed=seed, note=note)
         path.parent.mkdir(parents=True, exist_ok=True)
         save_gpt(policy, path)
-    return load_gpt(path, max_new_tokens=LONGEST)
+    return load_gpt(path, max_new_tokens=LONGEST).to(device)
 
 
-def easy_task(world: int, number: int) -> Task:
-    """Draw a task of easy depth that asks for up to 6 units: deeper tasks ask for such amounts further down."""
-    made = generator.world(world)
-    drawn = draw_task(
-        made.cookbook,
-        made.splits,
-        {"easy": Difficulty(generator.DIFFICULTIES["easy"].depths, (1, 6))},
-        family=f"rao-gpt@{world}",
-        seed=0,
-        split="train",
-        index=number,
-        difficulty="easy",
-        depth=None,
+def easy_env(world: int, *, recursive: bool) -> RecursiveEnv:
+    """Make an environment of easy tasks that ask for up to 6 units: deeper tasks ask for such amounts further down.
+
+    For recursive agents, recipes are as long as, otherwise, only deep ones are: a policy that has only ever seen lists
+    of two and three learns to count instead of to read to the end. A lone agent's play would outgrow its window.
+    """
+    book = easy_cookbook(world) if recursive else generator.world(world).cookbook
+    splits = assign_splits(book, "rao-gpt", world)
+    difficulty = Difficulty(generator.DIFFICULTIES["easy"].depths, (1, 6))
+
+    def task(index: int) -> Task:
+        drawn = draw_task(
+            book,
+            splits,
+            {"easy": difficulty},
+            family=f"rao-gpt@{world}",
+            seed=0,
+            split="train",
+            index=index,
+            difficulty="easy",
+            depth=None,
+        )
+        payload = {"targets": drawn.targets, "inventory": drawn.inventory}
+        return Task(drawn.id, describe(drawn.targets), payload, drawn.difficulty, drawn.split, drawn.index)
+
+    limits = {} if recursive else {"max_turns": 75}
+    return RecursiveEnv(
+        task, lambda it: TextCraftWorld(it, book), action_format="calls", recursive=recursive, limits=limits
     )
-    payload = {"targets": drawn.targets, "inventory": drawn.inventory}
-    return Task(drawn.id, describe(drawn.targets), payload, drawn.difficulty, drawn.split, drawn.index)
 
 
-def recipe_of(node: Node) -> Sequence[str]:
-    """Return the ingredients of what a node was asked to make."""
-    (item,) = node.payload["targets"]
-    found = json.loads(node.turns[0].observation or "[]")
-    entries = [entry for each in found if each["name"] == "get_info" for entry in each.get("result", ())]
-    return next((list(entry["recipes"][0]["needs"]) for entry in entries if entry["item"] == item), [])
+@lru_cache(maxsize=1)
+def easy_cookbook(world: int) -> Cookbook:
+    """Take the lowest tiers of a world, and add up to 3 ingredients from further below to their recipes."""
+    book = generator.world(world).cookbook
+    random = rng("rao-gpt-recipes", world)
+    depth = {item: book.depth(item) for item in book.items}
+    recipes = []
+    for item in book.items:
+        if 0 < depth[item] <= generator.DIFFICULTIES["easy"].depths[1]:
+            (recipe,) = book.recipes(item)
+            taken = [each.name for each in recipe.ingredients]
+            below = [name for name in book.items if depth[name] < depth[item] and name not in taken]
+            more = random.sample(below, random.randint(0, 3))
+            added = [Ingredient(name, random.randint(1, 2), (name,)) for name in more]
+            ingredients = sorted([*recipe.ingredients, *added], key=lambda each: each.name)
+            recipes.append(Recipe(item, recipe.yields, tuple(ingredients)))
+    return Cookbook(recipes)
 
 
 # Training and testing ----------------------------------------------------------------------------------------
@@ -314,20 +341,25 @@ def options(policy: GPTPolicy, difficulty: str, split: str, *, recursive: bool, 
 def examine(
     policy: GPTPolicy, seed: int, *, recursive: bool, split: str = "test", tests: Mapping[str, int] = TESTS
 ) -> Any:
-    """Play test tasks of every difficulty, taking the likeliest token; return the figures by difficulty.
+    """Play test tasks of every difficulty; return the figures by difficulty.
 
-    An agent may use its window, 25 messages and the depth that the task has; a lone one 75 messages.
+    All figures are of play that takes the likeliest token, but for `sampled`: success of play as in training, on the
+    difficulties in `SAMPLED`. An agent may use its window, 25 messages and the depth that the task has; a lone one 75
+    messages.
     """
-    judge = GPTPolicy(policy.model, policy.tokenizer, temperature=0.0, max_new_tokens=LONGEST)
-    figures = {}
+    figures: dict[str, dict[str, float | None]] = {}
     for difficulty, tasks in tests.items():
-        given = options(judge, difficulty, split, recursive=recursive, max_nodes=MOST_NODES[difficulty])
-        runs = stream(ENV, judge, tasks=tasks, seed=derive(seed, "test"), env_options=given, concurrency=64)
-        trees = [metrics.summary([tree]) for _, tree in runs]
-        figures[difficulty] = {"tasks": tasks} | {
-            name: float(np.mean([tree[name] for tree in trees if tree[name] is not None] or [np.nan]))
-            for name in ("success", "nodes", "depth_max", "concurrent_share", "speedup", "transcript_max")
-        }
+        figures[difficulty] = {"tasks": tasks}
+        for temperature in (0.0, 1.0) if difficulty in SAMPLED else (0.0,):
+            judge = GPTPolicy(policy.model, policy.tokenizer, temperature=temperature, max_new_tokens=LONGEST)
+            given = options(judge, difficulty, split, recursive=recursive, max_nodes=MOST_NODES[difficulty])
+            runs = stream(ENV, judge, tasks=tasks, seed=derive(seed, "test"), env_options=given, concurrency=64)
+            trees = [metrics.summary([tree]) for _, tree in runs]
+            if temperature:
+                figures[difficulty]["sampled"] = float(np.mean([tree["success"] for tree in trees]))
+            else:
+                known = {name: [tree[name] for tree in trees if tree[name] is not None] for name in FIGURES}
+                figures[difficulty] |= {name: float(np.mean(each)) if each else None for name, each in known.items()}
         print(f"  {difficulty}: {figures[difficulty]}", flush=True)
     return figures
 
@@ -335,11 +367,14 @@ def examine(
 def learn(
     policy: GPTPolicy, seed: int, folder: Path, *, recursive: bool, steps: int, budget: float | None
 ) -> RAOTrainer:
-    """Train on MEDIUM tasks: for some steps, or until so many tokens have been sampled. Goes on where it stopped."""
-    limits = {**LIMITS, **({} if recursive else {"max_depth": 0, "max_turns": 75})}
-    given = options(
-        policy, "medium", "train", recursive=recursive, **{k: v for k, v in limits.items() if k != "context_tokens"}
-    )
+    """Train for some steps, or until so many tokens have been sampled; go on where an earlier call stopped.
+
+    A recursive agent trains on MEDIUM tasks. A lone one solves none of those when it starts, so that all its advantages
+    would be 0: it trains on easy tasks, more of them at a time, for it has one node where the other has thirty.
+    """
+    difficulty = "medium" if recursive else "easy"
+    limits = {"max_depth": DEPTH_CAP, "max_nodes": 100} if recursive else {"max_depth": 0, "max_turns": 75}
+    given = options(policy, difficulty, "train", recursive=recursive, **limits)
     trainer: RAOTrainer
 
     def schedule(step: int) -> float:
@@ -359,6 +394,7 @@ def learn(
         folder=folder,
         checkpoint_every=5,
         **TRAINING,
+        tasks_per_step=8 if recursive else 32,
     )
     while trainer.done < steps and (budget is None or trainer.tokens < budget):
         row = trainer.step()
@@ -385,6 +421,7 @@ def learn(
 def train(
     seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
     folder: Annotated[Path, typer.Option(help="Where checkpoints are kept.")] = Path("runs/rao_gpt"),
+    device: Annotated[str, typer.Option(help="Of the model; rollouts are played on the CPU.")] = "cpu",
     quick: Annotated[bool, typer.Option(help="A few minutes, to see that it runs; the results mean nothing.")] = False,
 ) -> None:
     """Do everything for one seed, and write results/rao_gpt/seed-N.json."""
@@ -398,7 +435,8 @@ def train(
         path = here / f"{arm}.json"
         if not path.exists():
             start = time.perf_counter()
-            policy = warm_start(seed, recursive=recursive, tasks=tasks, epochs=epochs, path=here / f"{arm}-warm.pt")
+            warm = here / f"{arm}-warm.pt"
+            policy = warm_start(seed, recursive=recursive, tasks=tasks, epochs=epochs, path=warm, device=device)
             before = examine(policy, seed, recursive=recursive, tests=tests if quick else WARM_TESTS)
             trainer = learn(
                 policy, seed, here / arm, recursive=recursive, steps=steps if recursive else 10_000, budget=budget
@@ -456,51 +494,61 @@ def table(seeds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     arms = [seed["arms"] for seed in seeds]
     numbers = ", ".join(str(seed["seed"]) for seed in seeds)
     first = arms[0]["recursive"]
-    yield "Generated by `python baselines/rao_gpt.py report` from `train --seed N`"
+    yield "Generated by `python baselines/rao_gpt.py report` from what `train --seed N` left"
     yield f"for the seeds {numbers}; {first['parameters']:,} parameters, {CONTEXT} tokens of context."
-    yield "Test split, likeliest token. Mean over seeds, and the range where they differ."
+    yield "Share of test tasks solved, taking the likeliest token, and, where tried, sampling as in training."
+    yield "Mean over seeds, and the range where they differ."
     yield ""
-    yield "| agent | difficulty | tasks | warm start | trained | nodes | depth | concurrent | speed-up | fullest |"
-    yield "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    yield "| agent | difficulty | tasks | warm start | trained | warm start, sampled | trained, sampled |"
+    yield "|---|---|--:|--:|--:|--:|--:|"
     for arm, name in NAMES.items():
-        for difficulty in first["trained"]:
-            before = [seed[arm]["warm"].get(difficulty, {"success": np.nan}) for seed in arms]
-            after = [seed[arm]["trained"][difficulty] for seed in arms]
-            figures = [_range([r["success"] for r in rows], "{:.0%}") for rows in (before, after)]
-            figures += [
-                _range([r[key] for r in after], form)
-                for key, form in (("nodes", "{:,.1f}"), ("depth_max", "{:.1f}"), ("concurrent_share", "{:.0%}"))
+        for level, figures in first["trained"].items():
+            cells = [
+                _range([seed[arm][stage].get(level, {}).get(key) for seed in arms], "{:.0%}")
+                for key in ("success", "sampled")
+                for stage in ("warm", "trained")
             ]
-            figures += [
-                _range([r["speedup"] for r in after], "{:,.1f}"),
-                _range([r["transcript_max"] for r in after], "{:,.0f}"),
-            ]
-            yield f"| {name} | {difficulty} | {after[0]['tasks']} | " + " | ".join(figures) + " |"
+            yield f"| {name} | {level} | {figures['tasks']} | {' | '.join(cells)} |"
     yield ""
-    yield "| agent | steps | sampled tokens | minutes | share of a step outside the model |"
+    yield "The trees of the trained agent, taking the likeliest token: nodes, depth, share of delegations"
+    yield "awaited together with a sibling's, virtual time of doing it one node after the other over the time it takes,"
+    yield "tokens of the fullest transcript. Means over trees."
+    yield ""
+    yield "| agent | difficulty | nodes | depth | concurrent | speed-up | fullest transcript |"
+    yield "|---|---|--:|--:|--:|--:|--:|"
+    forms = dict(zip(FIGURES[1:], ("{:,.1f}", "{:.1f}", "{:.0%}", "{:,.1f}", "{:,.0f}"), strict=True))
+    for arm, name in NAMES.items():
+        for level in first["trained"]:
+            cells = [_range([seed[arm]["trained"][level][key] for seed in arms], form) for key, form in forms.items()]
+            yield f"| {name} | {level} | {' | '.join(cells)} |"
+    yield ""
+    yield "| agent | steps | sampled tokens | minutes in all | share of a step outside the model |"
     yield "|---|--:|--:|--:|--:|"
     for arm, name in NAMES.items():
         runs = [seed[arm] for seed in arms]
         outside = [float(np.mean([row["time/outside_share"] for row in run["curve"]])) for run in runs]
-        yield (
-            f"| {name} | {_range([run['steps'] for run in runs], '{:.0f}')} "
-            f"| {_range([run['tokens'] / 1e6 for run in runs], '{:.2f} M')} "
-            f"| {_range([run['seconds'] / 60 for run in runs], '{:.0f}')} | {_range(outside, '{:.0%}')} |"
-        )
+        cells = [
+            _range([run["steps"] for run in runs], "{:.0f}"),
+            _range([run["tokens"] / 1e6 for run in runs], "{:.2f} M"),
+            _range([run["seconds"] / 60 for run in runs], "{:.0f}"),
+            _range(outside, "{:.0%}"),
+        ]
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
-def _range(values: Sequence[float], form: str) -> str:
+def _range(values: Sequence[float | None], form: str) -> str:
     """Write a mean, and the range around it where that shows."""
-    if np.isnan(values).any():
+    known = [value for value in values if value is not None]
+    if not known:
         return "–"
-    texts = [form.format(value) for value in (float(np.mean(values)), min(values), max(values))]
+    texts = [form.format(value) for value in (float(np.mean(known)), min(known), max(known))]
     return texts[0] if texts[1] == texts[2] else f"{texts[0]} ({texts[1]} to {texts[2]})"
 
 
 def plot(results: Path, seeds: Sequence[Mapping[str, Any]]) -> None:
     """Draw success while training, success by difficulty, and depth of the trees by difficulty."""
     colours = {"recursive": "tab:blue", "alone": "tab:orange"}
-    with draw(results, docs=HERE.parent / "docs" / "img", panels=3, width=12.0) as (during, success, depth):
+    with draw(results, docs=HERE.parent / "docs", panels=3, width=12.0) as (during, success, depth):
         for seed in seeds:
             for arm, name in NAMES.items():
                 rows = seed["arms"][arm]["curve"]
@@ -517,18 +565,15 @@ def plot(results: Path, seeds: Sequence[Mapping[str, Any]]) -> None:
         levels = list(seeds[0]["arms"]["recursive"]["trained"])
         for arm, name in NAMES.items():
             for stage, style in (("warm", ":"), ("trained", "-")):
-                found = [
-                    [seed["arms"][arm][stage].get(level, {"success": np.nan})["success"] for seed in seeds]
-                    for level in levels
-                ]
-                means = [np.mean(each) for each in found]
-                success.plot(levels, means, style, marker="o", color=colours[arm], label=f"{name}, {stage}")
+                shown = [level for level in levels if level in seeds[0]["arms"][arm][stage]]
+                means = [np.mean([seed["arms"][arm][stage][level]["success"] for seed in seeds]) for level in shown]
+                success.plot(shown, means, style, marker="o", color=colours[arm], label=f"{name}, {stage}")
         success.set(ylabel="success of the root", title="Test tasks", ylim=(-0.02, 1.02))
         success.legend()
         for seed in seeds:
             depths = [seed["arms"]["recursive"]["trained"][level]["depth_max"] for level in levels]
             depth.plot(levels, depths, marker="o", color=colours["recursive"], alpha=0.8)
-        depth.axhline(LIMITS["max_depth"], color="grey", linestyle="--", label="depth cap in training")
+        depth.axhline(DEPTH_CAP, color="grey", linestyle="--", label="depth cap in training")
         depth.set(ylabel="depth of the tree", title="How deep the trees get")
         depth.legend()
 
