@@ -17,7 +17,6 @@ One seed does this, and goes on where it was interrupted:
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -434,7 +433,6 @@ def train(
     for arm, recursive in (("recursive", True), ("alone", False)):
         path = here / f"{arm}.json"
         if not path.exists():
-            start = time.perf_counter()
             warm = here / f"{arm}-warm.pt"
             policy = warm_start(seed, recursive=recursive, tasks=tasks, epochs=epochs, path=warm, device=device)
             before = examine(policy, seed, recursive=recursive, tests=tests if quick else WARM_TESTS)
@@ -450,7 +448,7 @@ def train(
                 "steps": trainer.done,
                 "curve": curve(trainer.rows),
             }
-            found |= {"warm": before, "trained": after, "seconds": time.perf_counter() - start}
+            found |= {"warm": before, "trained": after}
             path.write_text(json.dumps(found))
         result["arms"][arm] = json.loads(path.read_text())
         budget = result["arms"]["recursive"]["tokens"]
@@ -487,6 +485,7 @@ def report() -> None:
 
 
 NAMES = {"recursive": "recursive, RAO", "alone": "one agent"}
+TRAINED_ON = {"recursive": "recursive, RAO: medium tasks", "alone": "one agent: easy tasks"}
 
 
 def table(seeds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -522,7 +521,9 @@ def table(seeds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             cells = [_range([seed[arm]["trained"][level][key] for seed in arms], form) for key, form in forms.items()]
             yield f"| {name} | {level} | {' | '.join(cells)} |"
     yield ""
-    yield "| agent | steps | sampled tokens | minutes in all | share of a step outside the model |"
+    yield "Training after the warm start:"
+    yield ""
+    yield "| agent | steps | sampled tokens | minutes | share of a step outside the model |"
     yield "|---|--:|--:|--:|--:|"
     for arm, name in NAMES.items():
         runs = [seed[arm] for seed in arms]
@@ -530,7 +531,7 @@ def table(seeds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         cells = [
             _range([run["steps"] for run in runs], "{:.0f}"),
             _range([run["tokens"] / 1e6 for run in runs], "{:.2f} M"),
-            _range([run["seconds"] / 60 for run in runs], "{:.0f}"),
+            _range([sum(row["time/step"] for row in run["curve"]) / 60 for run in runs], "{:.0f}"),
             _range(outside, "{:.0%}"),
         ]
         yield f"| {name} | {' | '.join(cells)} |"
@@ -550,15 +551,17 @@ def plot(results: Path, seeds: Sequence[Mapping[str, Any]]) -> None:
     colours = {"recursive": "tab:blue", "alone": "tab:orange"}
     with draw(results, docs=HERE.parent / "docs", panels=3, width=12.0) as (during, success, depth):
         for seed in seeds:
-            for arm, name in NAMES.items():
+            for arm in NAMES:
                 rows = seed["arms"][arm]["curve"]
-                label = name if seed is seeds[0] else None
                 tokens = [row["tokens_seen"] / 1e6 for row in rows]
-                during.plot(tokens, [row["success"] for row in rows], color=colours[arm], alpha=0.8, label=label)
+                solved = [row["success"] for row in rows]
+                during.plot(tokens, solved, color=colours[arm], linewidth=0.5, alpha=0.3)
+                smooth = [np.mean(solved[max(0, step - 9) : step + 1]) for step in range(len(solved))]
+                during.plot(tokens, smooth, color=colours[arm], label=TRAINED_ON[arm] if seed is seeds[0] else None)
         during.set(
             xlabel="sampled tokens (millions)",
             ylabel="success of the root",
-            title="Training on medium tasks",
+            title="Training (lines: mean of 10 steps)",
             ylim=(-0.02, 1.02),
         )
         during.legend()
@@ -569,7 +572,7 @@ def plot(results: Path, seeds: Sequence[Mapping[str, Any]]) -> None:
                 means = [np.mean([seed["arms"][arm][stage][level]["success"] for seed in seeds]) for level in shown]
                 success.plot(shown, means, style, marker="o", color=colours[arm], label=f"{name}, {stage}")
         success.set(ylabel="success of the root", title="Test tasks", ylim=(-0.02, 1.02))
-        success.legend()
+        success.legend(loc=(0.02, 0.52), fontsize="small")
         for seed in seeds:
             depths = [seed["arms"]["recursive"]["trained"][level]["depth_max"] for level in levels]
             depth.plot(levels, depths, marker="o", color=colours["recursive"], alpha=0.8)
