@@ -1,6 +1,6 @@
 """Classical PPO on TextCraft: plain, with action masks, and with masks and RAO's credit for every node.
 
-    OMP_NUM_THREADS=1 python baselines/ppo_sb3.py            # everything, about ten minutes on one core
+    OMP_NUM_THREADS=1 python baselines/ppo_sb3.py            # everything, a quarter of an hour on one core
     OMP_NUM_THREADS=1 python baselines/ppo_sb3.py --quick    # one short run of each kind
 
 Needs the extras ``sb3`` and ``plot``. Seeds 0, 1 and 2. Writes ``results/ppo_sb3.json`` and, from it, a table (``.md``)
@@ -149,12 +149,12 @@ def plot(rows: Sequence[Row], panels: Sequence[Any]) -> None:
     for axes, difficulty in zip(panels, TRAINING, strict=True):
         for color, (algorithm, name) in zip(("C7", "C0", "C1"), ALGORITHMS.items(), strict=True):
             curves = [row["curve"] for row in rows if (row["difficulty"], row["algorithm"]) == (difficulty, algorithm)]
-            steps = [step for step, _ in curves[0]]
+            steps = [step / 1_000 for step, _ in curves[0]]
             solved = np.array([[np.nan if share is None else share for _, share in curve] for curve in curves])
             axes.plot(steps, solved.T, color=color, linewidth=0.6, alpha=0.5)
             axes.plot(steps, solved.mean(0), color=color, linewidth=2, label=name)
-        axes.set(title=f"{difficulty} tasks", xlabel="steps", ylabel="rollouts solved", ylim=(-0.03, 1.05))
-    panels[0].legend(loc="center right", fontsize="small")
+        axes.set(title=f"{difficulty} tasks", xlabel="steps (thousands)", ylabel="rollouts solved", ylim=(-0.03, 1.05))
+    panels[1].legend(loc=(0.48, 0.3), fontsize="small")
 
 
 def main(quick: Annotated[bool, typer.Option(help="One short run of each kind.")] = False) -> None:
