@@ -57,7 +57,7 @@ def run(*, quick: bool = False, note: Callable[[str], object] = lambda _: None) 
 
         plan["training batches"] = lambda: training.measure(1_000 if quick else 10_000, repeats)
         plan["generation"] = lambda: generation.generation(8 if quick else 64, 1 if quick else 4)
-        plan["training steps"] = lambda: generation.outside(1 if quick else 3)
+        plan["training steps"] = lambda: generation.outside(1, 2 if quick else 8)
     figures = {}
     for title, measure in plan.items():
         note(title)

@@ -5,34 +5,49 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any
 
+import torch
+
 import rao_envs
-from rao_envs.policies import ScriptedPolicy
+from rao_envs.policies import ScriptedPolicy, View
+from rao_envs.policies.gpt import GPTPolicy
+from rao_textcraft import TextCraftSynthEnv
 
 __all__ = ["generation", "outside"]
 
 ENV = "TextCraftSynth-v0"
 CONTEXT = 512
+ORACLE = ScriptedPolicy(TextCraftSynthEnv.oracles["recursive"])
 
 
-def _policy() -> Any:
-    """Make a GPT that has watched a little play: enough to write messages of the usual length."""
-    from rao_envs.training.imitation import imitate, new_gpt, transcript
-    from rao_textcraft import TextCraftSynthEnv
+class _Puppet(GPTPolicy):
+    """Does all the work of sampling, then says what a script says: the usual play, without an hour of training."""
 
-    oracle = ScriptedPolicy(TextCraftSynthEnv.oracles["recursive"])
-    play = rao_envs.collect(ENV, oracle, tasks=60, env_options={"difficulty": "easy", "action_format": "calls"})
-    policy = new_gpt(play, width=96, layers=3, heads=3, context=CONTEXT)
-    nodes = [node for tree in play for node in tree.nodes]
-    imitate(policy, lambda salt: [transcript(policy, node, salt) for node in nodes], epochs=12)
-    policy.max_new_tokens = 48
-    return policy
+    def _job(self, place: int, view: View) -> Any:
+        job = super()._job(place, view)
+        ids = [*self.tokenizer.encode(str(ORACLE.act(view)), job.names), self.tokenizer.end]
+        job.draws[: len(ids)] = ids  # the script's tokens where the random numbers would be
+        return job
+
+    def _sample(self, logits: torch.Tensor, draw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        super()._sample(logits, torch.zeros_like(draw))
+        token = draw.long()
+        return token, torch.log_softmax(logits, dim=-1).gather(1, token[:, None])[:, 0]
 
 
-def _options(policy: Any) -> dict[str, Any]:
+def _policy() -> GPTPolicy:
+    """Make a GPT of the size of that of `baselines/rao_gpt.py`."""
+    from rao_envs.training.imitation import new_gpt
+
+    play = rao_envs.collect(ENV, ORACLE, tasks=60, env_options={"difficulty": "easy", "action_format": "calls"})
+    blank = new_gpt(play, width=96, layers=3, heads=3, context=CONTEXT)
+    return _Puppet(blank.model, blank.tokenizer, max_new_tokens=128)
+
+
+def _options(policy: GPTPolicy) -> dict[str, Any]:
     return {
         "difficulty": "medium",
         "action_format": "calls",
-        "limits": {"context_tokens": CONTEXT, "max_nodes": 60},
+        "limits": {"context_tokens": CONTEXT, "max_nodes": 100},
         "token_counter": policy.count_tokens,
     }
 
@@ -64,8 +79,12 @@ def generation(rollouts: int = 64, alone: int = 4) -> dict[str, Any]:
     return {"parameters": parameters, "one_at_a_time": one, "batched": every, "ratio": every / one}
 
 
-def outside(steps: int = 2) -> dict[str, Any]:
+def outside(steps: int = 2, tasks: int = 8) -> dict[str, Any]:
     """Train for a few steps with the model and the batch of `baselines/rao_gpt.py`.
+
+    Args:
+        steps: how many.
+        tasks: of a step.
 
     Returns:
         Seconds of a step, of these outside the model (environments, credit, tensors), and their share.
@@ -78,7 +97,7 @@ def outside(steps: int = 2) -> dict[str, Any]:
         ENV,
         env_options=_options(policy),
         steps=steps,
-        tasks_per_step=8,
+        tasks_per_step=tasks,
         group_size=8,
         minibatches=8,
         max_sequences=2_000,
