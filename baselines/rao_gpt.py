@@ -33,8 +33,8 @@ from rao_envs.policies import ScriptedPolicy, View
 from rao_envs.policies.gpt import GPTPolicy
 from rao_envs.rollout import stream
 from rao_envs.seeding import derive, rng
-from rao_envs.training import RAOTrainer, TrainingSequence
-from rao_envs.training.imitation import imitate, load_gpt, new_gpt, save_gpt, transcript
+from rao_envs.training import RAOTrainer
+from rao_envs.training.imitation import save_gpt, start_gpt
 from rao_textcraft import generator
 from rao_textcraft.cookbook import Cookbook, Ingredient, Recipe
 from rao_textcraft.tasks import Difficulty, assign_splits, draw_task
@@ -248,7 +248,8 @@ def _calls(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
 
 def warm_start(seed: int, *, recursive: bool, tasks: int, epochs: int, path: Path, device: str) -> GPTPolicy:
     """Return a policy that imitates the students' play of easy tasks; kept in `path` once it is done."""
-    if not path.exists():
+
+    def play() -> list[ExecutionTree]:
         trees: list[ExecutionTree] = []
         many = tasks if recursive else 2 * tasks
         for world in range(1, WORLDS + 1):  # not world 0, in which the model will learn and be tested
@@ -256,20 +257,26 @@ def warm_start(seed: int, *, recursive: bool, tasks: int, epochs: int, path: Pat
             trees += rao_envs.collect(
                 make, ScriptedPolicy(Student()), tasks=many, seed=derive(seed, "warm", world), concurrency=4
             )
-        policy = new_gpt(trees, context=CONTEXT, slots=SLOTS, ignore=IGNORE, seed=seed, **SHAPE).to(device)
-        nodes = [node for tree in trees for node in tree.nodes]
+        return trees
 
-        def written(epoch: int) -> list[TrainingSequence]:
-            rows = (transcript(policy, node, salt=epoch) for node in nodes)
-            return [row for row in rows if len(row.ids) <= CONTEXT]
+    def note(epoch: int, loss: float) -> None:
+        print(f"warm start, epoch {epoch + 1} of {epochs}: {loss:.4f} nats a token", flush=True)
 
-        def note(epoch: int, loss: float) -> None:
-            print(f"warm start, epoch {epoch + 1} of {epochs}: {loss:.4f} nats a token", flush=True)
-
-        imitate(policy, written, epochs=epochs, lr=4e-3, tokens_per_step=3_000, seed=seed, note=note)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_gpt(policy, path)
-    return load_gpt(path, max_new_tokens=LONGEST).to(device)
+    return start_gpt(
+        path,
+        play,
+        seed=seed,
+        max_new_tokens=LONGEST,
+        device=device,
+        epochs=epochs,
+        lr=4e-3,
+        tokens_per_step=3_000,
+        note=note,
+        context=CONTEXT,
+        slots=SLOTS,
+        ignore=IGNORE,
+        **SHAPE,
+    )
 
 
 def easy_env(world: int, *, recursive: bool) -> RecursiveEnv:

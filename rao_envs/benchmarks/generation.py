@@ -10,6 +10,8 @@ import torch
 import rao_envs
 from rao_envs.policies import ScriptedPolicy, View
 from rao_envs.policies.gpt import GPTPolicy
+from rao_envs.training import RAOTrainer
+from rao_envs.training.imitation import new_gpt
 from rao_textcraft import TextCraftSynthEnv
 
 __all__ = ["generation", "outside"]
@@ -36,8 +38,6 @@ class _Puppet(GPTPolicy):
 
 def _policy() -> GPTPolicy:
     """Make a GPT of the size of that of `baselines/rao_gpt.py`."""
-    from rao_envs.training.imitation import new_gpt
-
     play = rao_envs.collect(ENV, ORACLE, tasks=60, env_options={"difficulty": "easy", "action_format": "calls"})
     blank = new_gpt(play, width=96, layers=3, heads=3, context=CONTEXT)
     return _Puppet(blank.model, blank.tokenizer, max_new_tokens=128)
@@ -89,8 +89,6 @@ def outside(steps: int = 2, tasks: int = 8) -> dict[str, Any]:
     Returns:
         Seconds of a step, of these outside the model (environments, credit, tensors), and their share.
     """
-    from rao_envs.training import RAOTrainer
-
     policy = _policy()
     trainer = RAOTrainer(
         policy,

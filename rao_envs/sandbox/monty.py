@@ -166,4 +166,4 @@ def _remember_missing_telemetry() -> None:
     a small snippet.
     """
     if importlib.util.find_spec("opentelemetry") is None:
-        sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]
+        sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]  # None forbids the import

@@ -208,7 +208,7 @@ class MontyRepl:
         if self._session is None:
             self._ensure_session()
         snapshot: Any = self._snapshot
-        return snapshot.resume(answer)  # type: ignore[no-any-return]
+        return snapshot.resume(answer)  # type: ignore[no-any-return]  # it has no types
 
     def _ensure_session(self) -> monty.MontySession:
         if self._died:

@@ -72,7 +72,7 @@ def imitate(
                 group["lr"] = lr * min(1.0, (done + 1) / 50) * max(0.05, 1 - over)
             optimizer.zero_grad(set_to_none=True)
             output = rao_loss(policy.logits(batch.input_ids, batch.attention_mask), batch)
-            output.loss.backward()  # type: ignore[no-untyped-call]
+            output.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             done += 1
@@ -125,6 +125,9 @@ def start_gpt(
     seed: int = 0,
     max_new_tokens: int = 96,
     device: str | torch.device = "cpu",
+    epochs: int = 6,
+    lr: float = 3e-3,
+    tokens_per_step: int = 6_000,
     note: Callable[[int, float], object] = lambda epoch, loss: None,
     **shape: Any,
 ) -> GPTPolicy:
@@ -136,6 +139,9 @@ def start_gpt(
         seed: of the weights, and of the order of imitation.
         max_new_tokens: longest message.
         device: where the weights are put.
+        epochs: see `imitate`.
+        lr: see `imitate`.
+        tokens_per_step: see `imitate`.
         note: see `imitate`.
         shape: the rest of `new_gpt`.
     """
@@ -148,7 +154,7 @@ def start_gpt(
             nodes = (node for tree in trees for node in tree.nodes)
             return [one for node in nodes if len((one := transcript(policy, node, salt)).ids) <= context]
 
-        imitate(policy, written, seed=seed, note=note)
+        imitate(policy, written, epochs=epochs, lr=lr, tokens_per_step=tokens_per_step, seed=seed, note=note)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         save_gpt(policy, path)
     return load_gpt(path, max_new_tokens=max_new_tokens).to(device)

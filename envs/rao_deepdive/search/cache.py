@@ -114,7 +114,7 @@ def _stamp_of(path: Path) -> Path:
 
 
 def _digest(file: IO[bytes]) -> str:
-    return file_digest(file, partial(blake2b, digest_size=16)).hexdigest()  # type: ignore[arg-type]
+    return file_digest(file, partial(blake2b, digest_size=16)).hexdigest()  # type: ignore[arg-type]  # its stub knows only names
 
 
 def _file_name(key: str) -> str:
