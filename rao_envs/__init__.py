@@ -17,7 +17,8 @@ from rao_envs.registration import register_all
 
 if TYPE_CHECKING:
     from rao_envs import credit, metrics, seeding
-    from rao_envs.engine import Action, Latency, Limits
+    from rao_envs.action import Action
+    from rao_envs.engine import Latency, Limits
     from rao_envs.env import RecursiveEnv
     from rao_envs.errors import ToolError
     from rao_envs.events import Event, Sample, Verdict
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Action": "rao_envs.engine",
+    "Action": "rao_envs.action",
     "Event": "rao_envs.events",
     "ExecutionTree": "rao_envs.tree",
     "Latency": "rao_envs.engine",

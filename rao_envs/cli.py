@@ -114,7 +114,7 @@ def rollout(
     if as_json:
         print(json.dumps({"summary": rao_envs.metrics.summary(collected), "nodes": table.rows()}))
         return
-    from rao_envs.view.terminal import draw_table, draw_tree
+    from rao_envs.viewer.terminal import draw_table, draw_tree
 
     console = Console(highlight=False)
     for place, tree in enumerate(collected[:trees]):
@@ -253,15 +253,15 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure the speed of everything, in one run, best of several."""
-    from rao_envs.benchmarks import AIMS, run
+    from rao_envs.speed import AIMS, run
 
     console = Console(stderr=True, highlight=False)
     figures = run(quick=quick, note=lambda name: console.print(f"[dim]measuring {name} ...[/]"))
     if as_json:
         print(json.dumps(figures))
         return
-    from rao_envs.view.markdown import markdown_table
-    from rao_envs.view.terminal import draw_table
+    from rao_envs.viewer.markdown import markdown_table
+    from rao_envs.viewer.terminal import draw_table
 
     if markdown:
         machine = f"{platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}"
@@ -324,7 +324,7 @@ def _show(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:
     if as_json:
         print(json.dumps(rows))
         return
-    from rao_envs.view.terminal import draw_table
+    from rao_envs.viewer.terminal import draw_table
 
     Console(highlight=False).print(draw_table(title, rows))
 

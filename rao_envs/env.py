@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 
+from rao_envs.action import Action
 from rao_envs.actions import ActionFormat, CallsFormat, CodeFormat
-from rao_envs.engine import Action, Engine, Latency, Limits, TokenCounter, count_tokens
+from rao_envs.engine import Engine, Latency, Limits, TokenCounter, count_tokens
 from rao_envs.engine.checkpoint import pack, pack_engine, unpack, unpack_engine
-from rao_envs.engine.scheduler import Rules
+from rao_envs.engine.rules import Rules
 from rao_envs.errors import CorruptCheckpoint, EpisodeOver, OptionError
 from rao_envs.events import Event
-from rao_envs.sandbox.repl import Sandbox
+from rao_envs.sandbox.base import Sandbox
 from rao_envs.spaces import TextSpace
 from rao_envs.tree import ExecutionTree
 from rao_envs.world import Task, TaskSource, World

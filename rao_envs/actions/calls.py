@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 from rao_envs.actions.thoughts import without_thoughts
 from rao_envs.actions.tools import Toolset
 from rao_envs.errors import CorruptCheckpoint, OptionError, ToolError
-from rao_envs.sandbox.repl import Answer, Call, Done, Failure, Later, Step, Value, Wait
-from rao_envs.sandbox.values import clean_text, to_json
+from rao_envs.steps import Answer, Call, Done, Failure, Later, Session, Step, Value, Wait
+from rao_envs.values import clean_text, to_json
 
 __all__ = ["CallsFormat", "CallsSession", "parse_calls"]
 
@@ -190,6 +190,10 @@ class CallsFormat:
         """Say how to act in JSON."""
         how = _HOW + (_HOW_DELEGATE if tools.launch else "")
         return f"{how}\nThese tools exist:\n\n{tools.describe()}"
+
+    def start(self, session: Session, message: str) -> Step:
+        """Make the calls in a message."""
+        return session.start(message)
 
     def open(self, tools: Toolset, variables: Mapping[str, Any], seed: int) -> CallsSession:
         """Make a node's session; variables mean nothing without a Python session."""

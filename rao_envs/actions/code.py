@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 from rao_envs.actions.thoughts import after_thought, without_thoughts
 from rao_envs.actions.tools import Toolset
-from rao_envs.sandbox.repl import Done, Repl, Sandbox, Step
+from rao_envs.sandbox.base import Sandbox
+from rao_envs.steps import Done, Session, Step
 
-__all__ = ["CodeFormat", "CodeSession", "extract_code"]
+__all__ = ["CodeFormat", "extract_code"]
 
 # Read from left to right, so that a tag inside a thought is thought, and a thought inside code is code. The
 # possessive repeats keep a long line without its end from being tried again at every length.
@@ -57,26 +58,6 @@ def _join(blocks: list[str]) -> str:
     return "\n".join([textwrap.dedent(block) if block.startswith((" ", "\t")) else block for block in code])
 
 
-class CodeSession:
-    """One node's Python session."""
-
-    def __init__(self, repl: Repl) -> None:
-        """Wrap a session of the sandbox."""
-        self._repl = repl
-        self.answer = repl.answer
-        self.settle = repl.settle
-        self.abandon = repl.abandon
-        self.dump = repl.dump
-        self.close = repl.close
-
-    def start(self, message: str) -> Step:
-        """Run the code in the message."""
-        code = extract_code(message)
-        if not code:
-            return Done("Your message holds no code. Write Python between <python> and </python>.", "agent")
-        return self._repl.start(code)
-
-
 class CodeFormat:
     """Python in a sandbox.
 
@@ -99,14 +80,21 @@ class CodeFormat:
         how = _HOW + (_HOW_DELEGATE if tools.launch else "")
         return f"{how}\nThese functions are defined:\n\n{tools.describe()}"
 
-    def open(self, tools: Toolset, variables: Mapping[str, Any], seed: int) -> CodeSession:
-        """Make a node's session."""
-        return CodeSession(self.sandbox.open(tools.names, variables, seed))
+    def start(self, session: Session, message: str) -> Step:
+        """Run the code in a message."""
+        code = extract_code(message)
+        if not code:
+            return Done("Your message holds no code. Write Python between <python> and </python>.", "agent")
+        return session.start(code)
 
-    def restore(self, tools: Toolset, variables: Mapping[str, Any], state: bytes) -> CodeSession:
+    def open(self, tools: Toolset, variables: Mapping[str, Any], seed: int) -> Session:
+        """Make a node's session."""
+        return self.sandbox.open(tools.names, variables, seed)
+
+    def restore(self, tools: Toolset, variables: Mapping[str, Any], state: bytes) -> Session:
         """Bring a dumped session back to life.
 
         Raises:
             CorruptCheckpoint: `state` does not come from the same sandbox.
         """
-        return CodeSession(self.sandbox.restore(tools.names, variables, state))
+        return self.sandbox.restore(tools.names, variables, state)

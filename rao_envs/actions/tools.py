@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ArgsKwargs
 
 from rao_envs.errors import ToolError
-from rao_envs.sandbox.values import to_json, to_json_fast
+from rao_envs.values import to_json, to_json_fast
 from rao_envs.world import World
 
 __all__ = ["FINISH", "LAUNCH", "Tool", "Toolset"]

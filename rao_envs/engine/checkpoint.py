@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from rao_envs.engine.scheduler import Agent, Engine, Rules
+from rao_envs.engine.agents import Agent
+from rao_envs.engine.engine import Engine
+from rao_envs.engine.rules import Rules
 from rao_envs.errors import CorruptCheckpoint
 from rao_envs.events import event_from_dict, event_to_dict
-from rao_envs.sandbox.repl import Failure, Value
+from rao_envs.steps import Failure, Value
 from rao_envs.tree import ExecutionTree
 from rao_envs.world import Task, World
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from rao_envs.errors import OptionError
 
-__all__ = ["Latency", "Limits", "TokenCounter", "count_tokens"]
+__all__ = ["Latency", "Limits", "TokenCounter", "count_tokens", "grant"]
 
 TokenCounter: TypeAlias = Callable[[str], int]
 """Counts the tokens of one message."""
@@ -69,6 +69,20 @@ class Limits:
     def to_dict(self) -> dict[str, Any]:
         """Return the limits as JSON-able data; ``Limits(**data)`` is its inverse."""
         return asdict(self)
+
+
+def grant(limits: Limits, left: int, asked: int | None) -> int | str:
+    """Return the turns that a child gets of a parent with `left` turns, or why it gets none."""
+    if asked is not None and asked < 1:
+        return f"{asked} turns were asked for; ask for at least 1"
+    if limits.tree_turns is None:
+        return min(asked or limits.max_turns, limits.max_turns)
+    spare = left - 1
+    if spare < 1:
+        return "no turns are left to hand on: keep the last one to finish"
+    if asked is not None and asked > spare:
+        return f"{asked} turns were asked for; you can hand on at most {spare} and keep 1 to finish"
+    return asked or max(1, left // 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 import gymnasium as gym
 
-from rao_envs.engine import Action
+from rao_envs.action import Action
 from rao_envs.env import RecursiveEnv
 from rao_envs.errors import InfrastructureError, OptionError
 from rao_envs.seeding import derive

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rao_envs.engine import Action
+from rao_envs.action import Action
 from rao_envs.errors import OptionError
 from rao_envs.events import Sample
 from rao_envs.policies.base import View

@@ -12,7 +12,7 @@ try:
 except ImportError as error:  # pragma: no cover - the tests run with it
     raise ImportError('rao_envs.policies.hf needs torch and transformers: pip install "rao-envs[hf]"') from error
 
-from rao_envs.engine import Action
+from rao_envs.action import Action
 from rao_envs.errors import OptionError
 from rao_envs.events import Sample
 from rao_envs.policies.base import View

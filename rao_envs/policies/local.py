@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rao_envs.engine import Action
+from rao_envs.action import Action
 from rao_envs.errors import OptionError
 from rao_envs.policies.base import View
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rao_envs.engine import Action
+from rao_envs.action import Action
 from rao_envs.errors import OptionError
 from rao_envs.policies.base import View
 from rao_envs.seeding import rng

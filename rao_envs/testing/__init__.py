@@ -6,19 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rao_envs.testing.conformance import CheckFailed, CheckResult, self_check
     from rao_envs.testing.env_checker import RuleBroken, check_env
-    from rao_envs.testing.idioms import IDIOMS, share_that_runs
+    from rao_envs.testing.sandbox.conformance import CheckFailed, CheckResult, self_check
+    from rao_envs.testing.sandbox.corpus import IDIOMS, share_that_runs
 
 # A home must not be called like what lives in it: importing the module would put it in the function's place.
 _HOMES = {
-    "IDIOMS": "idioms",
-    "CheckFailed": "conformance",
-    "CheckResult": "conformance",
+    "IDIOMS": "sandbox.corpus",
+    "CheckFailed": "sandbox.conformance",
+    "CheckResult": "sandbox.conformance",
     "RuleBroken": "env_checker",
     "check_env": "env_checker",
-    "self_check": "conformance",
-    "share_that_runs": "idioms",
+    "self_check": "sandbox.conformance",
+    "share_that_runs": "sandbox.corpus",
 }
 
 __all__ = ["IDIOMS", "CheckFailed", "CheckResult", "RuleBroken", "check_env", "self_check", "share_that_runs"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
-from rao_envs.engine import Action
+from rao_envs.action import Action
 from rao_envs.policies.base import View
 from rao_envs.policies.local import TorchPolicy
 

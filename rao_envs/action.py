@@ -1,0 +1,32 @@
+"""What a policy hands the engine: a message, with what is known of how it was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rao_envs.errors import OptionError
+from rao_envs.events import Sample
+
+__all__ = ["Action"]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A node's message with what is known of its making; plain text works as well.
+
+    Attributes:
+        text: the message.
+        latency: measured seconds; None takes them from the environment's `Latency`.
+        sample: tokens as sampled, for trainers.
+    """
+
+    text: str
+    latency: float | None = None
+    sample: Sample | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a message, and a clock that runs backwards."""
+        if not isinstance(self.text, str):
+            raise OptionError("action", self.text, "must be text (a str), or an Action with text")
+        if self.latency is not None and not 0 <= self.latency < float("inf"):
+            raise OptionError("latency", self.latency, "must be a finite number of seconds, at least 0")

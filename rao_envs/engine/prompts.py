@@ -1,0 +1,60 @@
+"""The words that the engine speaks to agents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rao_envs.actions.tools import Toolset
+from rao_envs.engine.rules import Rules
+from rao_envs.events import Status
+from rao_envs.values import clean_text
+from rao_envs.world import Subtask, World
+
+__all__ = ["WHY", "Prompt", "cut", "opening_of", "prompt_of"]
+
+WHY: Mapping[Status, str] = {
+    "turns": "ran out of turns",
+    "context": "outgrew its context window",
+    "cancelled": "was cancelled: its parent stopped waiting for it",
+}
+"""Why a node ended without finishing, in words."""
+
+
+class Prompt:
+    """The system message of nodes that may, or may not, delegate."""
+
+    def __init__(self, toolset: Toolset, text: str, tokens: int) -> None:
+        """Keep the text with its size and its tools."""
+        self.toolset = toolset
+        self.text = text
+        self.tokens = tokens
+
+
+def prompt_of(world: World, rules: Rules, delegate: bool) -> Prompt:
+    """Compose a system message, once for each kind of world and format."""
+    key = (type(world), world.instructions, world.finish_doc, type(rules.format), rules.count, delegate)
+    found = _PROMPTS.get(key)
+    if found is None:
+        toolset = Toolset(type(world), delegate=delegate)
+        text = f"{world.instructions.strip()}\n\n{rules.format.explain(toolset)}".strip()
+        found = _PROMPTS[key] = Prompt(toolset, text, rules.count(text))
+    return found
+
+
+_PROMPTS: dict[tuple[Any, ...], Prompt] = {}
+
+
+def opening_of(subtask: Subtask, budget: int) -> str:
+    """Write a node's first user message: what it is asked, and how many messages it has for that."""
+    text = clean_text(subtask.opening or subtask.goal)
+    return f"{text}\n\nYou have {budget} message{'s' if budget != 1 else ''} for this."
+
+
+def cut(text: str, most: int) -> str:
+    """Cut a long observation in the middle, and say by how much."""
+    if len(text) <= most:
+        return text
+    head = most * 2 // 3
+    tail = most - head
+    return f"{text[:head]}\n[... {len(text) - most:,} of {len(text):,} characters cut ...]\n{text[-tail:]}"

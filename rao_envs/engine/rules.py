@@ -1,0 +1,29 @@
+"""What stays the same over all rollouts of one environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rao_envs.actions.format import ActionFormat
+from rao_envs.engine.limits import Latency, Limits, TokenCounter
+
+__all__ = ["Rules"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What stays the same over all rollouts of one environment.
+
+    Attributes:
+        format: how actions are written and run.
+        limits: what a rollout may use.
+        recursive: whether agents may launch subagents.
+        latency: what a message costs in virtual time.
+        count: counts the tokens of one message.
+    """
+
+    format: ActionFormat
+    limits: Limits
+    recursive: bool
+    latency: Latency
+    count: TokenCounter

@@ -1,0 +1,63 @@
+"""What a session asks of the pool whose workers it shares."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pydantic_monty as monty
+
+from rao_envs.sandbox.base import SandboxLimits
+
+__all__ = ["Tenant", "WorkerPool"]
+
+
+class Tenant(Protocol):
+    """A session as its pool sees it.
+
+    Attributes:
+        seed: start of its `random` module.
+        running: whether its code runs just now, so that its worker cannot be taken.
+        used: grows with each use; the pool takes the worker of the lowest.
+    """
+
+    seed: int
+    running: bool
+    used: int
+
+    def move_out(self) -> None:
+        """Exchange the worker for bytes."""
+        ...
+
+
+class WorkerPool(Protocol):
+    """Workers to be had for a while.
+
+    Attributes:
+        limits: what one snippet may use.
+    """
+
+    limits: SandboxLimits
+
+    def checkout(self, tenant: Tenant) -> monty.MontySession:
+        """Give `tenant` a worker, moving another session out if none is free.
+
+        Raises:
+            InfrastructureError: no worker can be started.
+        """
+        ...
+
+    def use(self, tenant: Tenant) -> None:
+        """Keep the worker of `tenant` from being taken while it runs.
+
+        Raises:
+            InfrastructureError: this process cannot reach any worker.
+        """
+        ...
+
+    def unuse(self, tenant: Tenant) -> None:
+        """Note that `tenant` has stopped running."""
+        ...
+
+    def release(self, tenant: Tenant) -> None:
+        """Take the worker of `tenant` back."""
+        ...

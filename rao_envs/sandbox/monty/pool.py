@@ -1,0 +1,170 @@
+"""The pool of workers, and who has them.
+
+A session needs a worker only while its code runs. When more sessions live than the pool has workers, the one
+that was used longest ago is moved out to bytes, in the middle of a snippet too, and moved in again when its
+turn comes: a thousand suspended agents fit four workers.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import pydantic_monty as monty
+
+from rao_envs.errors import InfrastructureError, OptionError
+from rao_envs.sandbox.base import SandboxLimits
+from rao_envs.sandbox.monty import forks
+from rao_envs.sandbox.monty.lease import Tenant
+from rao_envs.sandbox.monty.session import PooledSession
+from rao_envs.sandbox.monty.wire import session_options
+
+__all__ = ["MontySandbox", "default_sandbox"]
+
+_PATIENCE = 0.05  # seconds; a worker may come free just before we begin to wait for it
+
+
+class MontySandbox:
+    """A pool of workers and the sessions that share them. Safe to use from several threads.
+
+    Args:
+        max_workers: worker processes at most (about 9 MB each); they start when first needed.
+        limits: what one snippet may use.
+
+    Raises:
+        OptionError: `max_workers` is not at least 1.
+    """
+
+    def __init__(self, max_workers: int = 16, limits: SandboxLimits | None = None) -> None:
+        """Make the pool; no process starts before the first snippet."""
+        if max_workers < 1:
+            raise OptionError("max_workers", max_workers, "must be at least 1")
+        self.max_workers = max_workers
+        self.limits = limits or SandboxLimits()
+        self._pool: monty.Monty | None = None
+        self._live: set[Tenant] = set()
+        self._clock = count()
+        self._lock = threading.Lock()
+        self._freed = threading.Condition(self._lock)
+        self._waiting = 0
+
+    def open(self, tools: Sequence[str], variables: Mapping[str, Any], seed: int) -> PooledSession:
+        """Make a fresh session; it takes a worker when its first snippet runs."""
+        return PooledSession(self, tools, dict(variables), seed)
+
+    def restore(self, tools: Sequence[str], variables: Mapping[str, Any], state: bytes) -> PooledSession:
+        """Bring a dumped session back; it takes a worker when it is next used.
+
+        Raises:
+            CorruptCheckpoint: the bytes are not from `PooledSession.dump`.
+        """
+        return PooledSession.from_dump(self, tools, dict(variables), state)
+
+    def __enter__(self) -> MontySandbox:
+        """Use the pool in a `with` block, which closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop all workers. Sessions still open are moved out to bytes first and may go on in a new pool."""
+        if forks.is_orphan():
+            return
+        with self._lock:
+            for tenant in list(self._live):
+                self._evict(tenant)
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.__exit__(None, None, None)
+
+    def checkout(self, tenant: Tenant) -> monty.MontySession:
+        """Give `tenant` a worker, moving another session out if none is free. For `PooledSession` only."""
+        with self._lock:
+            self._ensure_pool()
+            while len(self._live) >= self.max_workers:
+                idle = [other for other in self._live if not other.running]
+                if idle:
+                    self._evict(min(idle, key=lambda other: other.used))
+                else:
+                    self._waiting += 1
+                    self._freed.wait(_PATIENCE)
+                    self._waiting -= 1
+            assert self._pool is not None
+            session = self._pool.checkout(**session_options(self.limits, tenant.seed))
+            try:
+                session.__enter__()
+            except (OSError, RuntimeError, monty.MontyError) as error:
+                raise InfrastructureError(f"no sandbox worker could be started: {error}") from error
+            self._live.add(tenant)
+            return session
+
+    def use(self, tenant: Tenant) -> None:
+        """Keep the worker of `tenant` from being taken while it runs. For `PooledSession` only.
+
+        Raises:
+            InfrastructureError: this process cannot reach any worker.
+        """
+        forks.check()
+        with self._lock:
+            tenant.running = True
+            tenant.used = next(self._clock)
+
+    def unuse(self, tenant: Tenant) -> None:
+        """Note that `tenant` has stopped. For `PooledSession` only."""
+        tenant.running = False
+        if self._waiting:
+            with self._lock:
+                self._freed.notify()
+
+    def release(self, tenant: Tenant) -> None:
+        """Take the worker of `tenant` back. For `PooledSession` only."""
+        with self._lock:
+            self._live.discard(tenant)
+            if self._waiting:
+                self._freed.notify()
+
+    def _ensure_pool(self) -> None:
+        if self._pool is not None:
+            return
+        forks.mark_used()
+        _remember_missing_telemetry()
+        pool = monty.Monty(max_processes=self.max_workers)
+        try:
+            pool.__enter__()
+        except (OSError, RuntimeError, monty.MontyError) as error:
+            raise InfrastructureError(f"no sandbox worker could be started: {error}") from error
+        self._pool = pool
+
+    def _evict(self, tenant: Tenant) -> None:
+        self._live.discard(tenant)
+        tenant.move_out()
+
+
+_default: MontySandbox | None = None
+_default_lock = threading.Lock()
+
+
+def default_sandbox() -> MontySandbox:
+    """Return the pool that all environments of this process share unless they are given another."""
+    global _default
+    with _default_lock:
+        if _default is None:
+            _default = MontySandbox()
+            atexit.register(_default.close)
+        return _default
+
+
+def _remember_missing_telemetry() -> None:
+    """Let the interpreter's client find out only once that OpenTelemetry is not installed.
+
+    It tries to import it for every snippet, and Python looks through the whole path each time: 40% of the cost of
+    a small snippet.
+    """
+    if importlib.util.find_spec("opentelemetry") is None:
+        sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]  # None forbids the import
