@@ -126,6 +126,7 @@ class Spawned(Event):
         budget: turns it may take (and, with a shared budget, its descendants too).
         payload: the goal in the benchmark's own terms (JSON).
         task: for the root, what task this is: at least its "id" (JSON).
+        may_delegate: whether it may launch subagents; None means the same as its parent.
     """
 
     parent: int | None
@@ -135,6 +136,7 @@ class Spawned(Event):
     budget: int
     payload: Any = None
     task: Mapping[str, Any] | None = None
+    may_delegate: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,7 @@ class Node:
         system: its system message.
         opening: its first user message.
         budget: turns it was granted.
+        may_delegate: whether it may launch subagents; None in a log that does not say.
         turns: what it did.
         children: ids of the nodes it launched.
         status: why it ended; None while it lives.
@@ -152,6 +153,7 @@ class Node:
         "depth",
         "goal",
         "id",
+        "may_delegate",
         "opening",
         "parent",
         "path",
@@ -177,6 +179,9 @@ class Node:
         self.system: str = event.system if event.system is not None else parent.system if parent else ""
         self.opening = event.opening
         self.budget = event.budget
+        self.may_delegate: bool | None = event.may_delegate
+        if self.may_delegate is None and parent is not None:
+            self.may_delegate = parent.may_delegate
         self.turns: list[Turn] = []
         self.children: list[int] = []
         self.waits: dict[int, None] = {}

@@ -373,6 +373,7 @@ class Engine:
                     "split": task.split,
                     "index": task.index,
                 },
+                None if same else prompt.toolset.launch is not None,
             )
         )
         node = self.tree.nodes[place]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rao_envs import Action, ToolError, World, tool
+from rao_envs import Action, ExecutionTree, ToolError, World, tool
 from rao_envs.errors import EpisodeOver, InfrastructureError, NotReady, OptionError
 from rao_envs.events import Blocked, Observed, Resumed, Returned, Sample
 from rao_envs.testing.toy import ToyWorld, finish, launch, note, say, toy_env
@@ -345,3 +345,14 @@ def test_samples_and_measured_latencies_are_recorded():
     # The next transcript goes on from what the model saw: 3 + 2 tokens and the observation.
     env.advance({0: say(note("x"))})
     assert env.tree.root.turns[1].prompt_tokens == 5 + env.rules.count(turn.observation)
+
+
+def test_a_node_says_whether_it_may_delegate():
+    env = toy_env(limits={"max_depth": 1})
+    env.reset(seed=0)
+    env.step(say(launch("left")))
+    assert [node.may_delegate for node in env.tree.nodes] == [True, False]
+    assert ExecutionTree.from_json(env.tree.to_json()).nodes[1].may_delegate is False
+    alone = toy_env(recursive=False)
+    alone.reset(seed=0)
+    assert alone.tree.root.may_delegate is False
