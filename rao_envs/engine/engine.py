@@ -223,11 +223,8 @@ class Engine:
         if launches.refused:
             return session.settle(*launches.refused.popleft())
         launches.fresh.clear()
-        due = launches.due(self.agents)
-        if due is None:
-            self._block(agent, launches)
-            return None
-        return session.settle(due[1], self._deliver(agent, launches, due).answer)
+        due = self._next_due(agent, launches)
+        return None if due is None else session.settle(due[1], self._deliver(agent, launches, due).answer)
 
     def _start(self, agent: Agent, launches: Launches) -> None:
         requested, launches.requested = launches.requested, []
@@ -238,13 +235,18 @@ class Engine:
             else:
                 launches.started(call.id, child.node.id, agent.now)
 
-    def _block(self, agent: Agent, launches: Launches) -> None:
-        agent.blocked = True
+    def _next_due(self, agent: Agent, launches: Launches) -> Due | None:
+        """Return what is due to a turn that waits; block it if nothing is."""
+        # Announced in either case: whether something is due already depends on whom the driver asked first.
         if not launches.announced:
             launches.announced = True
             on = tuple(launches.running.values())
             self.tree.apply(Blocked(len(self.tree.events), agent.node.id, agent.now, on))
-        self._progressed(agent)
+        due = launches.due(self.agents)
+        if due is None:
+            agent.blocked = True
+            self._progressed(agent)
+        return due
 
     def _deliver(self, agent: Agent, launches: Launches, due: Due) -> Outcome:
         agent.now = max(agent.now, due[0])
@@ -311,9 +313,8 @@ class Engine:
     def _is_waited_for(self, agent: Agent, launches: Launches) -> bool:
         """Deliver to a turn that is over what is due to it; say whether more is to come."""
         while launches.running:
-            due = launches.due(self.agents)
+            due = self._next_due(agent, launches)
             if due is None:
-                self._block(agent, launches)
                 return True
             self._deliver(agent, launches, due)
             launches.lost += 1
