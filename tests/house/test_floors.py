@@ -15,6 +15,7 @@ FLOORS = {
     "spaces": 0,
     "action": 1,
     "credit": 1,
+    "log": 1,
     "metrics": 1,
     "steps": 1,
     "storage": 1,
