@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-import torch
-from torch import Tensor
+from rao_envs.extras import extra
+
+with extra("hf", __name__):
+    import torch
+    from torch import Tensor
 
 __all__ = ["Draft", "complete", "positions", "understood"]
 
