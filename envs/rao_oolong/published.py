@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rao_envs.errors import OptionError
+from rao_envs.extras import extra
 from rao_oolong.scoring import Answer, parse
 
 __all__ = ["PUBLISHED_SET", "PublishedQuestion", "load_published"]
@@ -55,7 +56,8 @@ def load_published(path: str | Path | None = None, *, split: str = "test") -> It
         split: which split to download; a file is one split.
 
     Raises:
-        OptionError: a package or the file is missing, the file is of neither type, or a row lacks a field.
+        ImportError: the package that reads it is missing, see the extra ``oolong``.
+        OptionError: the file is missing or of neither type, or a row lacks a field.
     """
     source = f"{PUBLISHED_SET}, split {split}" if path is None else str(path)
     rows = _downloaded(split) if path is None else _local(Path(path))
@@ -117,19 +119,15 @@ def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
+    with extra("oolong", f"reading {path.name}", otherwise="convert it to .jsonl"):
         parquet = import_module("pyarrow.parquet")
-    except ImportError:
-        raise OptionError("path", str(path), "needs pyarrow: pip install pyarrow, or convert it to .jsonl") from None
     # Batch by batch: a row has its whole transcript in it.
     for batch in parquet.ParquetFile(path).iter_batches(batch_size=16):
         yield from batch.to_pylist()
 
 
 def _downloaded(split: str) -> Iterable[Mapping[str, Any]]:
-    try:
+    with extra("oolong", "downloading the published set", otherwise="give the path of a file"):
         datasets = import_module("datasets")
-    except ImportError:
-        raise OptionError("path", None, "needs the package datasets: pip install datasets, or give a file") from None
     rows: Iterable[Mapping[str, Any]] = datasets.load_dataset(PUBLISHED_SET, _CONFIG, split=split)
     return rows

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from rao_envs.extras import extra
 from rao_textcraft.builtin_recipes import RECIPES, TAGS
 from rao_textcraft.cookbook import Cookbook, Ingredient, Recipe
 from rao_textcraft.tasks import CraftTask, Difficulty, Splits, assign_splits, draw_task
@@ -87,12 +88,8 @@ def from_minecraft_data(version: str = "1.19.2") -> Cookbook:
         ImportError: the package is not installed.
         ValueError: the installed package has no such version, or it is older than 1.13.
     """
-    try:
+    with extra("minecraft", "from_minecraft_data"):
         import minecraft_data
-    except ImportError as error:
-        raise ImportError(
-            'from_minecraft_data needs the package minecraft-data: pip install "rao-envs[minecraft]"'
-        ) from error
     try:
         data = minecraft_data(version)
     except KeyError:

@@ -8,14 +8,17 @@ from time import perf_counter
 from typing import Any
 
 import gymnasium as gym
-import torch
 
 import rao_envs
 from rao_envs.env import RecursiveEnv
+from rao_envs.extras import extra
 from rao_envs.policies import ScriptedPolicy, View
 from rao_envs.policies.gpt import GPTPolicy
 from rao_envs.training import RAOTrainer
 from rao_envs.training.imitation import new_gpt
+
+with extra("train", __name__):
+    import torch
 
 __all__ = ["generation", "outside"]
 

@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+
+from rao_envs.extras import extra
+
+with extra("train", __name__):
+    import torch
 
 from rao_envs.credit import NodeTable, assign
 from rao_envs.errors import CorruptCheckpoint, InfrastructureError, OptionError

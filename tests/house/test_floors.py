@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "errors": 0,
     "events": 0,
+    "extras": 0,
     "seeding": 0,
     "spaces": 0,
     "action": 1,

@@ -299,7 +299,7 @@ def test_parquet_needs_pyarrow(tmp_path, monkeypatch):
     path.touch()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(OptionError, match="pip install pyarrow"):
+    with pytest.raises(ImportError, match=r'needs pyarrow: pip install "rao-envs\[oolong\]", or convert it to .jsonl'):
         list(load_published(path))
 
 
@@ -324,5 +324,5 @@ def test_the_published_set_from_datasets(monkeypatch):
     assert [question.gold for question in load_published(split="validation")] == [84]
     assert asked == [(("oolongbench/oolong-real", "dnd"), {"split": "validation"})]
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(OptionError, match="pip install datasets"):
+    with pytest.raises(ImportError, match=r'needs datasets: pip install "rao-envs\[oolong\]", or give the path'):
         load_published()
