@@ -13,13 +13,13 @@ from rao_envs.errors import OptionError
 from rao_envs.judges import Judge
 from rao_envs.seeding import derive
 from rao_envs.world import TaskSource
-from rao_oolong.families import FAMILIES, ROLL_FAMILIES, Question, ask
-from rao_oolong.generator import generate
 from rao_oolong.oracle import recursive_oracle, shortcut_oracle, single_oracle
-from rao_oolong.published import PUBLISHED_SET, load_published
-from rao_oolong.real import load_episodes
-from rao_oolong.scenes import Knobs
-from rao_oolong.scoring import parse
+from rao_oolong.questions.answers import parse
+from rao_oolong.questions.families import FAMILIES, ROLL_FAMILIES, Question, ask
+from rao_oolong.real.episodes import load_episodes
+from rao_oolong.real.published import PUBLISHED_SET, load_published
+from rao_oolong.table.generator import generate
+from rao_oolong.table.scenes import Knobs
 from rao_oolong.world import OolongWorld, open_session
 
 __all__ = ["DIFFICULTIES", "SPLITS", "OolongRealEnv"]
