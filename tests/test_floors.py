@@ -16,6 +16,7 @@ FLOORS = {
     "_baselines": 1,
     "_forest": 1,
     "credit": 1,
+    "http": 1,
     "metrics": 1,
     "storage": 1,
     "tree": 1,
@@ -90,6 +91,16 @@ def test_credit_and_metrics_know_arrays_and_trees_and_nothing_else_of_ours():
     for name in ("credit", "metrics"):
         rooms = {room(module) for module in imports(ROOT / "rao_envs" / f"{name}.py")} - {None}
         assert rooms <= {"tree", "events", "errors", "_forest", "_baselines"}, name
+
+
+def test_the_http_client_knows_errors_and_seeds_and_nothing_else_of_ours():
+    assert {room(module) for module in imports(ROOT / "rao_envs" / "http.py")} - {None} == {"errors", "seeding"}
+
+
+def test_there_is_one_http_client():
+    for path in [*LIBRARY, *(ROOT / "envs").rglob("*.py")]:
+        if path != ROOT / "rao_envs" / "http.py":
+            assert not {"urllib.request", "http.client", "requests", "httpx", "aiohttp"} & imports(path), path
 
 
 def test_importing_the_library_loads_nothing_heavy():
