@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "errors": 0,
     "events": 0,
+    "locks": 0,
     "seeding": 0,
     "spaces": 0,
     "_baselines": 1,
