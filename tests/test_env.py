@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 
 import rao_envs
 from rao_envs import Action, ExecutionTree, RecordTrees, Task, read_trees
-from rao_envs.errors import OptionError
+from rao_envs.errors import OptionError, SinkInUse
 from rao_envs.events import Acted, Observed, Spawned
 from rao_envs.registration import ENVIRONMENTS
 from rao_envs.sandbox.monty import default_sandbox
@@ -278,6 +278,8 @@ def test_trees_are_streamed_to_a_file_which_grows_and_is_appended_to(tmp_path):
     env = RecordTrees(toy_env(), path)
     trees = [play(env, 1)]
     assert list(read_trees(path)) == trees
+    with pytest.raises(SinkInUse, match=f"^sink='{path}'"):
+        RecordTrees(toy_env(), path)
     env.close()
     with RecordTrees(toy_env(), str(path)) as env:
         trees.append(play(env, 2))

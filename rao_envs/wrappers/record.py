@@ -38,6 +38,8 @@ class RecordTrees(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
 
         Raises:
             OptionError: `sink` is none of these.
+            SinkInUse: the file has a writer already.
+            OSError: the file cannot be written.
         """
         gym.utils.RecordConstructorArgs.__init__(self, sink=sink)
         super().__init__(env)
@@ -48,7 +50,7 @@ class RecordTrees(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         elif callable(sink):
             self._keep = sink
         elif isinstance(sink, str | os.PathLike):
-            self._writer = TreeWriter(sink)
+            self._writer = TreeWriter(sink, name="sink")
             self._keep = self._writer.write
         else:
             raise OptionError("sink", sink, "must be None, a path or a function of a tree")

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -334,6 +335,39 @@ def test_the_key_is_sent_and_never_shown(server, make, monkeypatch, tmp_path, re
                 use(make(api_key="tvly-other", retries=0))
             chain = [error.value, error.value.__cause__, error.value.__context__]
             assert "tvly-other" not in "".join(map(repr, chain))
+
+
+ECHOED = "tvly-Sesame/0123+45=="
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [ECHOED, quote(ECHOED, safe=""), "".join(f"\\u{ord(char):04x}" for char in ECHOED)],
+    ids=["as it is", "percent-encoded", "escaped"],
+)
+def test_an_echoed_key_reaches_no_page_no_hit_no_cache_and_no_error(server, make, tmp_path, echo):
+    tavily = make(api_key=ECHOED, cache=tmp_path)
+    hit = f'{{"url": "https://a.example/?k={echo}", "title": "{echo}", "content": "Bearer {echo}", "score": 1}}'
+    page = f'{{"url": "{URL}", "title": "{echo}", "raw_content": "Bearer {echo}"}}'
+    server.script = [sends(f'{{"results": [{hit}]}}'), sends(f'{{"results": [{page}]}}', X_Echo=echo)]
+    assert tavily.search("a", 5) == [Hit("https://a.example/?k=***", "***", "Bearer ***", 1.0)]
+    assert tavily.view(URL) == Page(URL, "***", "Bearer ***")
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*.json"))
+    assert kept.count(b"Bearer ***") == 2
+    assert b"0123" not in kept
+    for status in (200, 302, 400, 401, 403, 404, 422, 432, 500):
+        for offset in (0, *range(270, 301, 6)):
+            scripts = [sends("." * offset + echo, status)]
+            if status == 200:
+                scripts.append(sends(f'{{"results": [{{"url": 7, "note": "{"." * offset}{echo}"}}]}}'))
+            for script in scripts:
+                server.script = [script]
+                with pytest.raises((ToolError, OptionError, InfrastructureError)) as caught:
+                    make(api_key=ECHOED, retries=0).search("b", 5)
+                error = caught.value
+                told = "".join(map(repr, [error, error.__cause__, error.__context__]))
+                assert "esame" not in told
+                assert "s\\" not in told
 
 
 @pytest.mark.parametrize("key", ["", " ", None])
