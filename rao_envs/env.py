@@ -223,9 +223,31 @@ class RecursiveEnv(gym.Env[str, str]):
         """The rollout's world, for analysis; agents never see it."""
         return self._running().world
 
+    @property
+    def rollout_seed(self) -> int:
+        """What the rollout's random streams are hashed from: drawn by `reset`, and kept by checkpoints."""
+        return self._running().seed
+
     def abort(self, reason: str) -> None:
         """End the rollout and mark it invalid: the infrastructure failed, the policy is not to blame."""
         self._running().abort(reason)
+
+    def truncate(self) -> tuple[Event, ...]:
+        """End a running rollout by a limit of the caller's, such as Gymnasium's `TimeLimit`.
+
+        The tree is then finished: the root has failed with status "turns", and nodes below it that were still at
+        work with status "cancelled"; ``tree.meta["truncated"]`` is True. A rollout that is over stays as it is.
+
+        Returns:
+            The events that this adds.
+
+        Raises:
+            EpisodeOver: `reset` was not called.
+        """
+        events = self._running().truncate()
+        if events:
+            self.tree.meta["truncated"] = True
+        return events
 
     # Checkpoints ----------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ def test_environments_run_in_a_vector(env_id, action_format):
 def test_environments_run_in_processes(action_format):
     # Spawned, not forked: a sandbox that has started workers does not survive a fork.
     make = partial(gym.make, "rao_envs:TextCraftSynth-v0", depth=2, action_format=action_format)
-    envs = gym.vector.AsyncVectorEnv([make] * 2, shared_memory=False, context="spawn")
+    envs = gym.vector.AsyncVectorEnv([make] * 2, context="spawn")
     try:
         observations, _ = envs.reset(seed=[1, 2])
         assert all(text.startswith("Craft ") for text in observations)
