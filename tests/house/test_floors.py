@@ -16,6 +16,7 @@ FLOORS = {
     "action": 1,
     "credit": 1,
     "metrics": 1,
+    "options": 1,
     "steps": 1,
     "storage": 1,
     "tree": 1,
