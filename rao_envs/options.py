@@ -54,8 +54,8 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
         number = operator.index(value)
         if (least is None or least <= number) and (most is None or number <= most):
             return number
-    bounds = [f"at least {least:,}"] * (least is not None) + [f"at most {most:,}"] * (most is not None)
-    raise OptionError(name, value, f"must be a whole number{', ' * bool(bounds)}{' and '.join(bounds)}")
+    bounds = [f"at {word} {bound:,}" for word, bound in (("least", least), ("most", most)) if bound is not None]
+    raise OptionError(name, value, ", ".join(["must be a whole number", *[" and ".join(bounds)][: len(bounds)]]))
 
 
 def check_options(owner: type, args: Sequence[object], options: Mapping[str, object]) -> None:
