@@ -88,7 +88,7 @@ def _hops(hops: int | None, difficulty: str | None) -> tuple[Sequence[int], str]
         if type(hops) is not int or hops not in HOPS:
             raise OptionError("hops", hops, f"must be from {HOPS[0]} to {HOPS[-1]}")
         return (hops,), f"{hops} hops"
-    name = difficulty or "medium"
+    name = "medium" if difficulty is None else difficulty
     if name not in DIFFICULTIES:
         raise OptionError("difficulty", difficulty, f"choose from {', '.join(DIFFICULTIES)}")
     fewest, most = DIFFICULTIES[name]

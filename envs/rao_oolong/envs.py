@@ -118,7 +118,7 @@ class OolongRealEnv(RecursiveEnv):
         if split not in SPLITS:
             raise OptionError("split", split, f"choose from {', '.join(SPLITS)}")
         chosen = None if families is None else list(families)
-        if chosen is not None and (not chosen or (unknown := [name for name in chosen if name not in FAMILIES])):
+        if chosen is not None and (not chosen or (unknown := [name for name in chosen if name not in tuple(FAMILIES)])):
             raise OptionError("families", unknown if chosen else chosen, f"choose from {', '.join(FAMILIES)}")
         if data is None:
             tasks = _generated(tokens, difficulty, split, episodes, _knobs(knobs), chosen, task_seed)
@@ -128,8 +128,10 @@ class OolongRealEnv(RecursiveEnv):
             tasks = _published(None, split)
         elif Path(data).is_dir():
             tasks = _real(Path(data), split, episodes or 1, chosen, task_seed)
-        else:
+        elif Path(data).exists():
             tasks = _published(Path(data), split)
+        else:
+            raise OptionError("data", os.fspath(data), f"is no file and no folder, and not {PUBLISHED_SET!r}")
 
         def world(task: Task) -> OolongWorld:
             return OolongWorld(task, judge)

@@ -58,7 +58,7 @@ def from_folder(path: str | Path) -> Cookbook:
     """
     root = Path(path)
     if not root.is_dir():
-        raise ValueError(f"path: {str(root)!r} is not a folder; give the folder that holds the recipe files")
+        raise ValueError(f"{str(root)!r} is not a folder; give the folder that holds the recipe files")
     folders = [f / "tags" / kind for f in (root, root.parent) for kind in ("items", "item")]
     tag_folder = next((f for f in folders if f.is_dir()), None)
     tags = TAGS if tag_folder is None else _read_tags(tag_folder)
@@ -71,7 +71,7 @@ def from_folder(path: str | Path) -> Cookbook:
             except ValueError as error:
                 raise ValueError(f"{file}: {error}") from error
     if not recipes:
-        raise ValueError(f"path: {str(root)!r} holds no crafting recipe; give a folder such as data/minecraft/recipe")
+        raise ValueError(f"{str(root)!r} holds no crafting recipe; give a folder such as data/minecraft/recipe")
     return Cookbook(recipes)
 
 
@@ -132,7 +132,7 @@ def sample_minecraft(
         family: first part of the id; give every cookbook that is used side by side one of its own.
 
     Raises:
-        ValueError: an argument out of range, both difficulty and depth, or no target to be had.
+        OptionError: an argument out of range, both difficulty and depth, or no target to be had.
     """
     return draw_task(
         cookbook,

@@ -122,6 +122,19 @@ class Engine:
             self.tree.apply(Aborted(self.tree.events.size, 0, now, reason))
         self.close()
 
+    def truncate(self) -> tuple[Event, ...]:
+        """End a running rollout by a limit from outside: the root has run out of turns, its descendants are cancelled.
+
+        Returns:
+            What happened; nothing if the rollout is over.
+        """
+        start = len(self.tree.events)
+        if (root := self.agents.get(0)) is not None:
+            self._drop_launches(root)
+            self._return(root, "turns")
+        self.close()
+        return tuple(self.tree.events[start:])
+
     def close(self) -> None:
         """End all sessions; the tree stays."""
         for agent in self.agents.values():

@@ -20,6 +20,7 @@ FLOORS = {
     "log": 1,
     "http": 1,
     "metrics": 1,
+    "options": 1,
     "steps": 1,
     "storage": 1,
     "tree": 1,

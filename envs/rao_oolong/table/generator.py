@@ -19,6 +19,7 @@ __all__ = ["Knobs", "Session", "generate"]
 
 CHARS_PER_TOKEN = 4
 _LEAST = 500  # tokens an episode
+_MOST = 100_000_000  # tokens of a session, which is held in memory
 
 _TASK = f"""\
 Below is the transcript of {{what}} of a Dungeons and Dragons game, one utterance a line. Each episode stands between \
@@ -43,7 +44,8 @@ def generate(seed: int, *, episodes: int = 1, tokens: int = 55_000, knobs: Knobs
         seed: any integer.
         episodes: 1 to 24.
         tokens: about how long the transcript is, all episodes together, in tokens of 4 characters; at least 500 an
-            episode. The text is this long within 2% from 50,000 tokens an episode, within a third from 500.
+            episode and 100 million in all. The text is this long within 2% from 50,000 tokens an episode, within a
+            third from 500.
         knobs: how hard it is to read; None for the defaults of `Knobs`.
 
     Returns:
@@ -72,8 +74,8 @@ def generate(seed: int, *, episodes: int = 1, tokens: int = 55_000, knobs: Knobs
 def _check(episodes: int, tokens: int, knobs: Knobs) -> None:
     if not 1 <= episodes <= 24:
         raise OptionError("episodes", episodes, "must be from 1 to 24")
-    if tokens < _LEAST * episodes:
-        raise OptionError("tokens", tokens, f"must be at least {_LEAST} for each of the {episodes} episodes")
+    if not _LEAST * episodes <= tokens <= _MOST:
+        raise OptionError("tokens", tokens, f"must be from {_LEAST} an episode ({_LEAST * episodes:,}) to {_MOST:,}")
     for name in ("noise", "oblique", "retractions"):
         if not 0 <= getattr(knobs, name) <= 1:
             raise OptionError(name, getattr(knobs, name), "is a probability; must be from 0 to 1")
