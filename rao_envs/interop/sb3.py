@@ -36,7 +36,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rao_envs import credit
-from rao_envs.credit import Baseline
+from rao_envs.credit import Baseline, LoneRolloutWarning, Reward
 from rao_envs.errors import OptionError
 from rao_envs.tree import ExecutionTree
 
@@ -71,7 +71,8 @@ class RAORolloutBuffer(RolloutBuffer):
     def __init__(
         self,
         *args: Any,
-        delegation_bonus: float = 0.4,
+        reward: Reward = "delegation",
+        delegation_bonus: float | None = None,
         baseline: Baseline = "root_loo",
         depth_weighting: bool | float = True,
         **kwargs: Any,
@@ -80,12 +81,14 @@ class RAORolloutBuffer(RolloutBuffer):
 
         Args:
             args: as for `RolloutBuffer`.
-            delegation_bonus: as for `rao_envs.credit.assign`, like the rest.
+            reward: as for `rao_envs.credit.assign`, like the next three. Rules are not given the nodes themselves.
+            delegation_bonus: see there.
             baseline: see there.
             depth_weighting: see there.
             kwargs: as for `RolloutBuffer`.
         """
         self._options: dict[str, Any] = {
+            "reward": reward,
             "delegation_bonus": delegation_bonus,
             "baseline": baseline,
             "depth_weighting": depth_weighting,
@@ -136,7 +139,7 @@ class RAORolloutBuffer(RolloutBuffer):
             dones: not used.
 
         Warns:
-            UserWarning: no two rollouts of any task have finished, so all advantages are 0.
+            LoneRolloutWarning: no two rollouts of any task have finished, so all advantages are 0.
 
         Raises:
             OptionError: it was not noted whose steps these are.
@@ -165,14 +168,14 @@ def node_credit(trees: Sequence[ExecutionTree], **options: Any) -> list[tuple[Fl
 
     Args:
         trees: one batch.
-        options: delegation_bonus, baseline and depth_weighting of `assign`.
+        options: reward, delegation_bonus, baseline and depth_weighting of `assign`.
 
     Returns:
         For each tree ``A_i · w_i`` (0 for a node that is not trained on) and ``r_i`` (nan = unjudged) of its nodes by
         id, each float [nodes of the tree]. All 0 and nan for a tree that the infrastructure spoiled.
 
     Warns:
-        UserWarning: no rollout can be compared with another.
+        LoneRolloutWarning: no rollout can be compared with another.
     """
     valid = [tree for tree in trees if tree.invalid is None]
     success: list[float] = []
@@ -186,14 +189,14 @@ def node_credit(trees: Sequence[ExecutionTree], **options: Any) -> list[tuple[Fl
     goal = [node.goal for tree in valid for node in tree.nodes]
     group = [tree.group for tree in valid]
     with warnings.catch_warnings():
-        # A lone rollout of the last task is nothing unusual in a buffer of fixed size; only lone ones are.
-        warnings.filterwarnings("ignore", message=".*nothing in their group to be compared with", category=UserWarning)
+        # In a buffer of fixed size, a lone rollout of the last task is normal; warn below if all are lone.
+        warnings.simplefilter("ignore", LoneRolloutWarning)
         table = credit.assign_forest(success, parent, of, group, goal=goal, **options)
     if np.isnan(table.baseline).all():
         warnings.warn(
             f"none of the {len(trees)} rollouts in this buffer can be compared with another, so all advantages are 0; "
             "let environments roll the same tasks, and make n_steps long enough for them to finish",
-            UserWarning,
+            LoneRolloutWarning,
             stacklevel=3,
         )
     paid = np.where(table.weight > 0, np.nan_to_num(table.advantage) * table.weight, 0.0)

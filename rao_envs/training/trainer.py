@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rao_envs.credit import NodeTable, assign
+from rao_envs.credit import LoneRolloutWarning, NodeTable, assign
 from rao_envs.errors import CorruptCheckpoint, InfrastructureError, OptionError
 from rao_envs.policies.local import TorchPolicy
 from rao_envs.rollout import collect
@@ -263,8 +263,7 @@ class RAOTrainer:
 
     def _assign(self, trees: Sequence[ExecutionTree]) -> NodeTable:
         with warnings.catch_warnings():
-            # It says that rollouts have nothing to be compared with; here that is a figure, "uncompared".
-            warnings.filterwarnings("ignore", "[0-9]+ of [0-9]+ rollouts have nothing", UserWarning)
+            warnings.simplefilter("ignore", LoneRolloutWarning)  # the row counts these rollouts, as "uncompared"
             return assign(trees, **self.credit)
 
     def _batch(self, trees: Sequence[ExecutionTree], table: NodeTable) -> Batch:

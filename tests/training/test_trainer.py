@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 
 from rao_envs import Action, Limits  # noqa: E402
+from rao_envs.credit import root_loo  # noqa: E402
 from rao_envs.errors import CorruptCheckpoint, InfrastructureError, OptionError  # noqa: E402
 from rao_envs.training import RAOTrainer, build_batch, timing  # noqa: E402
 from rao_envs.training import trainer as home  # noqa: E402
@@ -354,6 +357,45 @@ def test_options_that_are_no_data_are_told_apart_too(tmp_path):
     assert kept["env_options"]["limits"]["max_turns"] == 3
     assert plain({"env_options": {"limits": Limits(max_turns=4), "token_counter": one}}) != kept
     assert plain({"env_options": {"limits": Limits(max_turns=3), "token_counter": len}}) != kept
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """A baseline of the caller's own: a share of that of the paper."""
+
+    share: float
+
+    def __call__(self, forest):
+        return self.share * root_loo(forest)
+
+
+def shrunk(forest, share):
+    return share * root_loo(forest)
+
+
+@pytest.mark.parametrize(
+    "rules", [(Shrunk(0.5), Shrunk(0.25)), (partial(shrunk, share=0.5), partial(shrunk, share=0.25))]
+)
+def test_rules_of_ones_own_train_and_resume(tmp_path, rules):
+    one, other = rules
+    whole = tiny.trainer(tmp_path / "whole", steps=4, credit={"baseline": one}).run()
+    assert untimed(whole) != untimed(tiny.trainer(None, steps=4, credit={"baseline": other}).run())
+    tiny.trainer(tmp_path / "run", steps=3, credit={"baseline": one}).run()
+    with pytest.raises(OptionError, match=r"holds a run with credit=.*[Ss]hrunk.*0\.5.*this one has .*0\.25"):
+        tiny.trainer(tmp_path / "run", steps=4, credit={"baseline": other})
+    again = tiny.trainer(tmp_path / "run", steps=4, credit={"baseline": one})
+    assert again.done == 3
+    assert untimed(again.run()) == untimed(whole)
+
+
+def test_a_rule_for_rewards_trains():
+    kept = {"delegation_bonus": 0.0}, {"reward": own_success}
+    rows = [untimed(tiny.trainer(None, steps=2, credit=options).run()) for options in kept]
+    assert rows[0] == rows[1]
+
+
+def own_success(forest):
+    return forest.success
 
 
 def test_what_changes_speed_only_may_change(tmp_path):
