@@ -14,7 +14,7 @@ import rao_envs
 from rao_envs.env import RecursiveEnv
 from rao_envs.policies import ScriptedPolicy, View
 from rao_envs.policies.gpt import GPTPolicy
-from rao_envs.training import RAOTrainer
+from rao_envs.training import CollectConfig, OptimConfig, RAOTrainer, RunConfig
 from rao_envs.training.imitation import new_gpt
 
 __all__ = ["generation", "outside"]
@@ -102,14 +102,10 @@ def outside(steps: int = 2, tasks: int = 8) -> dict[str, Any]:
     trainer = RAOTrainer(
         policy,
         ENV,
-        env_options=_options(policy),
         steps=steps,
-        tasks_per_step=tasks,
-        group_size=8,
-        minibatches=8,
-        max_sequences=2_000,
-        max_tokens=4_096,
-        progress=False,
+        collect=CollectConfig(tasks_per_step=tasks, group_size=8, env_options=_options(policy)),
+        optim=OptimConfig(minibatches=8, max_sequences=2_000, max_tokens=4_096),
+        run=RunConfig(progress=False),
     )
     rows = trainer.run()
     seconds = sum(row["time/step"] for row in rows)

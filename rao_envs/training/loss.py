@@ -18,22 +18,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias
 
 import torch
 
 from rao_envs.errors import OptionError
 from rao_envs.training.batch import Batch
+from rao_envs.training.config import Kind, LossConfig, Normalise
 
-__all__ = ["Kind", "LossOutput", "Normalise", "rao_loss", "sampled_logprobs"]
+__all__ = ["LossOutput", "rao_loss", "sampled_logprobs"]
 
-Kind: TypeAlias = Literal["reinforce", "ppo", "cispo"]
-Normalise: TypeAlias = Literal["tokens", "sequences", "nodes", "rollouts"]
-
-CLIPS = {"reinforce": (0.0, 0.0), "ppo": (0.2, 0.2), "cispo": (0.0, 5.0)}
-"""Default clip_low and clip_high of each kind."""
-
-_ROWS = 1024  # places whose whole distribution is held at once for a diagnostic
+_ROWS = 1024  # tokens whose whole distribution is held at once for a diagnostic
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +120,9 @@ def rao_loss(
         OptionError: shapes do not fit, an option is unknown or out of range, log-probabilities where logits are
             needed, or a KL or entropy term on a batch from which sequences without advantage were left out.
     """
-    low, high = _check(logits_or_logprobs, batch, kind, clip_low, clip_high, normalise, kl, reference_logprobs, entropy)
+    config = LossConfig(kind=kind, clip_low=clip_low, clip_high=clip_high, normalise=normalise, kl=kl, entropy=entropy)
+    _check(config, logits_or_logprobs, batch, reference_logprobs)
+    low, high = config.clip
     mask, counts = batch.loss_mask, batch.loss_mask.sum(1)
     logprobs, entropies = sampled_logprobs(logits_or_logprobs, batch, entropies=entropy != 0.0)
     advantage, weight, copies = (
@@ -218,44 +215,23 @@ def _entropy(logprobs: torch.Tensor) -> torch.Tensor:
     return -(logprobs.exp() * finite).sum(-1)
 
 
-def _check(
-    given: torch.Tensor,
-    batch: Batch,
-    kind: str,
-    clip_low: float | None,
-    clip_high: float | None,
-    normalise: str,
-    kl: float,
-    reference: torch.Tensor | None,
-    entropy: float,
-) -> tuple[float, float]:
-    """Refuse what does not fit together; return the bounds of the clip."""
+def _check(config: LossConfig, given: torch.Tensor, batch: Batch, reference: torch.Tensor | None) -> None:
+    """Refuse tensors that do not fit each other or the options."""
     shape = tuple(batch.loss_mask.shape)
     if given.dim() not in (2, 3) or tuple(given.shape[:2]) != shape:
-        mend = f"must be logits [Q, L, V] or log-probabilities [Q, L], with Q, L = {shape}"
-        raise OptionError("logits_or_logprobs.shape", tuple(given.shape), mend)
-    if kind not in CLIPS:
-        raise OptionError("kind", kind, f"must be one of {', '.join(CLIPS)}")
-    if normalise not in get_args(Normalise):
-        raise OptionError("normalise", normalise, f"must be one of {', '.join(get_args(Normalise))}")
-    low = CLIPS[kind][0] if clip_low is None else clip_low
-    high = CLIPS[kind][1] if clip_high is None else clip_high
-    if kind == "ppo" and not (0 <= low <= 1 and high >= 0):
-        raise OptionError("clip_low, clip_high", (low, high), "for ppo the first lies in [0, 1], the second is >= 0")
-    if kind == "cispo" and not 0 <= low <= high:
-        raise OptionError("clip_low, clip_high", (low, high), "for cispo 0 <= clip_low <= clip_high must hold")
-    for name, value in (("kl", kl), ("entropy", entropy)):
-        if not 0 <= value < float("inf"):
-            raise OptionError(name, value, "must be a finite number >= 0")
-        if value and batch.totals.zero:
-            mend = f"{batch.totals.zero} sequences were left out of the batch; build it with drop_zero=False"
-            raise OptionError(name, value, mend)
-    if kl and reference is None:
-        raise OptionError("kl", kl, "needs reference_logprobs")
+        fix = f"must be logits [Q, L, V] or log-probabilities [Q, L], with Q, L = {shape}"
+        raise OptionError("logits_or_logprobs.shape", tuple(given.shape), fix)
+    for name in ("kl", "entropy"):
+        if getattr(config, name) and batch.totals.zero:
+            fix = f"{batch.totals.zero} sequences were left out of the batch; build it with drop_zero=False"
+            raise OptionError(name, getattr(config, name), fix)
+    if config.kl and reference is None:
+        raise OptionError("kl", config.kl, "needs reference_logprobs")
     if reference is not None and tuple(reference.shape) != shape:
         raise OptionError("reference_logprobs.shape", tuple(reference.shape), f"must be [Q, L] = {shape}")
-    if entropy and given.dim() == 2:
-        raise OptionError("entropy", entropy, "needs logits [Q, L, V]; log-probabilities of the tokens taken do not do")
+    if config.entropy and given.dim() == 2:
+        raise OptionError(
+            "entropy", config.entropy, "needs logits [Q, L, V], not the sampled tokens' log-probabilities"
+        )
     if not bool(torch.isfinite(batch.advantage).all()):
         raise OptionError("batch.advantage", "nan or infinite", "must be finite; build_batch leaves out unjudged nodes")
-    return low, high

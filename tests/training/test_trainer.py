@@ -19,9 +19,9 @@ torch = pytest.importorskip("torch", reason="the extra `train` is not installed"
 from rao_envs import Action, Limits  # noqa: E402
 from rao_envs.credit import root_loo  # noqa: E402
 from rao_envs.errors import CorruptCheckpoint, InfrastructureError, OptionError  # noqa: E402
-from rao_envs.training import RAOTrainer, build_batch, timing  # noqa: E402
-from rao_envs.training import trainer as home  # noqa: E402
+from rao_envs.training import CollectConfig, LossConfig, RAOTrainer, RunConfig, build_batch, timing  # noqa: E402
 from rao_envs.training.checkpoint import plain  # noqa: E402
+from rao_envs.training.config import warm_up  # noqa: E402
 
 SCRIPT = Path(__file__).parent / "tiny_torch.py"
 SPEC = importlib.util.spec_from_file_location("tiny_torch", SCRIPT)
@@ -155,7 +155,7 @@ def test_gradients_are_cut_to_their_greatest_norm():
 def test_the_learning_rate_follows_its_schedule():
     rows = tiny.trainer(None, steps=3, lr=0.5, schedule=lambda step: 1 / (1 + step)).run()
     assert [row["lr"] for row in rows] == [0.5, 0.25, pytest.approx(0.5 / 3)]
-    assert [home.warm_up(step) for step in (0, 4, 9, 500)] == [0.1, 0.5, 1.0, 1.0]
+    assert [warm_up(step) for step in (0, 4, 9, 500)] == [0.1, 0.5, 1.0, 1.0]
 
 
 def test_a_step_without_signal_leaves_the_weights_alone():
@@ -580,13 +580,31 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"group_size": 1}, "group_size=1: must be at least 2"),
+        ({"group_size": 1}, "group_size=1: must be an int of at least 2: a lone rollout"),
         ({"steps": 0}, "steps=0"),
         ({"epochs": 0}, "epochs=0"),
         ({"minibatches": 0}, "minibatches=0"),
         ({"max_tokens": 0}, "max_tokens=0"),
-        ({"kl": 0.1}, "kl=0.1: needs a reference"),
+        ({"epochs": 1.5}, "epochs=1.5: must be an int"),
+        ({"concurrency": 0}, "concurrency=0"),
+        ({"lr": -1.0}, "lr=-1.0: must be a finite number"),
+        ({"schedule": 0.5}, "schedule=0.5: must be a function"),
+        ({"max_grad_norm": 0.0}, "max_grad_norm=0.0: must be above 0"),
+        ({"max_length": 0}, "max_length=0: .*None trains on all"),
+        ({"max_sequences": True}, "max_sequences=True"),
+        ({"checkpoint_every": 0}, "checkpoint_every=0"),
+        ({"evaluate_every": 0}, "evaluate_every=0"),
+        ({"evaluate": 5}, "evaluate=5: must be a function"),
+        ({"kind": "grpo"}, "kind='grpo': must be one of reinforce, ppo, cispo"),
+        ({"kind": "ppo", "clip_low": 2.0}, r"clip_low, clip_high=\(2.0, 0.2\): ppo needs"),
+        ({"clip_low": 6.0}, r"clip_low, clip_high=\(6.0, 5.0\): cispo needs"),
+        ({"normalise": "length"}, "normalise='length'"),
+        ({"entropy": -1.0}, "entropy=-1.0"),
+        ({"kl": 0.1}, "kl=0.1: needs a policy to stay close to"),
         ({"credit": {"lambda": 0.4}}, "credit=.*lambda: must be among baseline, delegation_bonus"),
+        ({"credit": {"baseline": "mean"}}, "baseline='mean'"),
+        ({"credit": {"delegation_bonus": -1.0}}, "delegation_bonus=-1.0"),
+        ({"credit": {"depth_weighting": 2.0}}, "depth_weighting=2.0"),
         ({"folder": "x", "keep": 0}, "keep=0"),
     ],
 )
@@ -596,22 +614,27 @@ def test_impossible_options_are_named(tmp_path, options, match):
         tiny.trainer(folder, **options)
 
 
+def test_a_configuration_in_the_wrong_place_is_named():
+    collect, loss = CollectConfig(tasks_per_step=1, group_size=2), LossConfig()
+    with pytest.raises(OptionError, match=r"collect=LossConfig.*: must be a CollectConfig"):
+        RAOTrainer(tiny.TinyPolicy(), tiny.tiny_env, steps=1, collect=loss)
+    with pytest.raises(OptionError, match=r"run=\{'folder': 'x'\}: must be a RunConfig"):
+        RAOTrainer(tiny.TinyPolicy(), tiny.tiny_env, steps=1, collect=collect, run={"folder": "x"})
+
+
 def test_an_environment_may_be_an_id(tmp_path):
     class Scripted(tiny.TinyPolicy):
         def answer(self, view, logprobs):
             return Action("[]", sample=tiny.Sample((tiny.ROOT,), (5,), (float(logprobs[tiny.ROOT, 5]),)))
 
-    options = {"env_options": {"depth": 2, "action_format": "calls", "limits": {"max_turns": 1}}}
+    options = {"depth": 2, "action_format": "calls", "limits": {"max_turns": 1}}
     trainer = RAOTrainer(
         Scripted(),
         "TextCraftSynth-v0",
         steps=1,
-        tasks_per_step=1,
-        group_size=2,
-        folder=tmp_path,
-        tensorboard=False,
-        **options,
+        collect=CollectConfig(tasks_per_step=1, group_size=2, env_options=options),
+        run=RunConfig(folder=tmp_path, tensorboard=False),
     )
     (row,) = trainer.run()
     assert row["success"] == 0.0
-    assert json.loads((tmp_path / "config.json").read_text())["env_options"] == options["env_options"]
+    assert json.loads((tmp_path / "config.json").read_text())["env_options"] == options
