@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rao_envs.policies.sampling import draw
+
 __all__ = ["Draft", "complete", "positions", "understood"]
 
 _COMPACT = 0.75
@@ -119,24 +121,6 @@ def _padded(drafts: Sequence[Draft], pad_id: int, device: torch.device) -> tuple
 
 
 def _draw(logits: Tensor, temperature: float, uniform: list[float]) -> tuple[Tensor, Tensor]:
-    """Draw one token a row by inverting the distribution function at a number in [0, 1).
-
-    Args:
-        logits: Float [B, V].
-        temperature: 0 takes the likeliest.
-        uniform: length B.
-
-    Returns:
-        Tokens, Long [B], and their log-probabilities, Float [B].
-    """
-    if temperature == 0:
-        return logits.argmax(-1), logits.new_zeros(len(logits))
-    logprobs = (logits.float() / temperature).log_softmax(-1)
-    # Double precision, lest the sum over a large vocabulary round rare tokens away; Apple's GPUs have none.
-    exact = logprobs.cpu() if logprobs.device.type == "mps" else logprobs
-    below = exact.double().exp().cumsum(-1)
-    total = below[:, -1:]
-    # At most 1 - 2**-53 times the total, which never rounds to the total: some place always lies above it.
-    aim = torch.tensor(uniform, dtype=torch.float64, device=below.device)[:, None] * total
-    token = torch.searchsorted(below, aim, right=True).to(logprobs.device)
-    return token[:, 0], logprobs.gather(1, token)[:, 0]
+    # Apple's GPUs have no float64.
+    where = "cpu" if logits.device.type == "mps" else logits.device
+    return draw(logits, temperature, torch.tensor(uniform, dtype=torch.float64, device=where))

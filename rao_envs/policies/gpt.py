@@ -17,6 +17,7 @@ from rao_envs.errors import OptionError
 from rao_envs.events import Sample
 from rao_envs.policies.base import View
 from rao_envs.policies.gpt_model import BEFORE, GPT, GPTConfig
+from rao_envs.policies.sampling import draw
 from rao_envs.policies.tokenizer import Names, SlotTokenizer
 from rao_envs.seeding import derive
 from rao_envs.tree import Node
@@ -153,9 +154,14 @@ class GPTPolicy(nn.Module):
         Args:
             input_ids: Long [Q, L].
             attention_mask: Bool [Q, L], padding on the right.
+
+        Raises:
+            OptionError: the temperature is 0, which gives no distribution to differentiate.
         """
+        if self.temperature == 0:
+            raise OptionError("temperature", 0, "has no gradient; sample at a temperature above 0 to train")
         logits: Tensor = self.model(input_ids)
-        return logits / self.temperature if self.temperature else logits
+        return logits / self.temperature
 
     def prompt(self, node: Node) -> tuple[list[int], Names]:
         """Return the token ids that a node's next message follows, and the names in them."""
@@ -284,14 +290,5 @@ class GPTPolicy(nn.Module):
         while len(self._memory) > _REMEMBERED:
             del self._memory[next(iter(self._memory))]
 
-    def _sample(self, logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw one token a row by the inverse of the cumulative distribution; return it and its log-probability."""
-        if not self.temperature:
-            chances = torch.log_softmax(logits, dim=-1)
-            best = chances.argmax(dim=-1)
-            return best, chances.gather(1, best[:, None])[:, 0]
-        chances = torch.log_softmax(logits / self.temperature, dim=-1)
-        upto = chances.exp().cumsum(dim=-1)
-        token = torch.searchsorted(upto, (draw * upto[:, -1])[:, None], right=True)[:, 0]
-        token = token.clamp_(max=logits.shape[1] - 1)
-        return token, chances.gather(1, token[:, None])[:, 0]
+    def _sample(self, logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        return draw(logits, self.temperature, uniform)

@@ -156,15 +156,11 @@ def test_temperature_zero_takes_the_likeliest_and_ignores_the_seed(fluent):
     assert [s.output_ids for s in one] == [s.output_ids for s in two]
 
 
-def test_sampling_follows_the_distribution(tokenizer):
-    policy = make(tokenizer)
-    logits = torch.log(torch.tensor([0.5, 0.2, 0.0, 0.3])).expand(1000, 4)
-    draws = (torch.arange(1000) + 0.5) / 1000
-    tokens, logprobs = policy._sample(logits, draws)
-    assert torch.bincount(tokens, minlength=4).tolist() == [500, 200, 0, 300]
-    assert logprobs[0].exp().item() == pytest.approx(0.5)
-    last, _ = policy._sample(torch.full((1, 4), -1.0), torch.tensor([1.0]))
-    assert last.item() < 4
+def test_temperature_zero_cannot_be_trained_and_its_samples_are_certain(fluent):
+    policy = GPTPolicy(fluent.model, fluent.tokenizer, temperature=0.0, max_new_tokens=24)
+    assert {value for sample in samples(collect(policy)) for value in sample.logprobs} == {0.0}
+    with pytest.raises(OptionError, match="temperature=0: has no gradient"):
+        policy.logits(torch.zeros(1, 3, dtype=torch.long), torch.ones(1, 3, dtype=torch.bool))
 
 
 def test_a_message_ends_with_the_context(tokenizer):
