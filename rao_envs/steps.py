@@ -35,8 +35,7 @@ class Wait(NamedTuple):
     """Everything in the turn waits for calls that were answered with `LATER`.
 
     Attributes:
-        ids: the calls that it awaits, ascending, at least one. A call answered with `LATER` and not listed is one
-            that the turn has not awaited so far.
+        ids: every call so answered and not yet settled, ascending, at least one.
     """
 
     ids: tuple[int, ...]

@@ -1,9 +1,9 @@
 """Actions are JSON tool calls: a list of ``{"name": ..., "arguments": {...}}``.
 
 The list may also be a single object, stand in a fenced block, or come as ``<tool_call>`` blocks; thoughts before
-it are ignored. Calls run in order. Launches start when their turn comes and run side by side; the observation
-comes when all of them have returned: a JSON list with one ``{"name", "result"}`` or ``{"name", "error"}`` for
-each call.
+it are ignored. Calls run in order. Launches run side by side once all other calls are done; `finish` waits for the
+launches before it. The observation comes when all have returned: a JSON list with one ``{"name", "result"}`` or
+``{"name", "error"}`` for each call.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rao_envs.actions.thoughts import without_thoughts
-from rao_envs.actions.tools import Toolset
+from rao_envs.actions.tools import FINISH, Toolset
 from rao_envs.errors import CorruptCheckpoint, OptionError, ToolError
 from rao_envs.steps import Answer, Call, Done, Failure, Later, Session, Step, Value, Wait
 from rao_envs.values import clean_text, to_json
@@ -126,6 +126,8 @@ class CallsSession:
         while len(self._results) < len(self._calls):
             place = len(self._results)
             name, arguments = self._calls[place]
+            if self._promised and name == FINISH:
+                return Wait(tuple(self._promised))
             if name not in self._names:
                 known = ", ".join(self._names)
                 self._results.append({"name": name[:80], "error": f"no such tool; there are {known}"})

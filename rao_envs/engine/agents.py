@@ -1,35 +1,33 @@
-"""What the engine knows of a living node beyond its place in the tree."""
+"""What the engine knows of living nodes beyond their place in the tree."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from heapq import heappush
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from rao_envs.steps import Failure, Session, Value
+from rao_envs.engine.waiting import Ending, Launches
+from rao_envs.steps import Session
 from rao_envs.tree import Node
 
-__all__ = ["Agent"]
+__all__ = ["Agent", "ReadyNodes"]
 
 
 @dataclass(slots=True, eq=False)
 class Agent:
-    """What the engine knows of a living node beyond its place in the tree.
+    """A living node.
 
     Attributes:
         node: its place in the tree.
-        session: its side of the conversation; None before its first turn.
         now: virtual time that it has reached.
         left: turns left.
         tokens: size of its transcript.
         call: number of the call, in its parent's turn, that launched it.
+        session: its side of the conversation; None before its first turn.
         calls: tool calls made in this turn.
-        blocked: whether its turn stands still until an answer is delivered.
-        announced: whether the log says that it waits for all it has launched.
-        launches: child id by call number, for this turn, until the child's answer is delivered.
-        answers: answer by call number, come but not yet delivered.
-        order: heap of (virtual time, call number) of these answers.
-        clocks: heap of (virtual time, call number) of the children that still live; the times may be out of date,
-            and are then too early.
+        blocked: whether its turn stands still until a child returns.
+        launches: the launches of its open turn; None if it made none.
+        ending: how its turn ends once all that it started has returned; None while it goes on.
     """
 
     node: Node
@@ -40,18 +38,46 @@ class Agent:
     session: Session | None = None
     calls: int = 0
     blocked: bool = False
-    announced: bool = False
-    launches: dict[int, int] = field(default_factory=dict)
-    answers: dict[int, Value | Failure] = field(default_factory=dict)
-    order: list[tuple[float, int]] = field(default_factory=list)
-    clocks: list[tuple[float, int]] = field(default_factory=list)
+    launches: Launches | None = None
+    ending: Ending | None = None
 
-    def take(self, call: int, time: float, answer: Value | Failure) -> None:
-        """Keep an answer until it is due."""
-        self.answers[call] = answer
-        heappush(self.order, (time, call))
 
-    def forget_launches(self) -> None:
-        """End the turn's business with children."""
-        self.launches, self.answers, self.order, self.clocks = {}, {}, [], []
-        self.blocked = self.announced = False
+class ReadyNodes:
+    """The nodes that wait for an action, depth first."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, nodes: Iterable[Node] = ()) -> None:
+        """Start with these nodes."""
+        self._keys = sorted((node.path, node.id) for node in nodes)
+
+    def add(self, node: Node) -> None:
+        """Let a node wait for an action."""
+        insort(self._keys, (node.path, node.id))
+
+    def remove(self, node: Node) -> None:
+        """Take a node out that is in."""
+        del self._keys[bisect_left(self._keys, (node.path, node.id))]
+
+    def __contains__(self, node: Node) -> bool:
+        """Say whether a node waits for an action."""
+        i = bisect_left(self._keys, (node.path, node.id))
+        return i < len(self._keys) and self._keys[i][1] == node.id
+
+    def __len__(self) -> int:
+        """Count the nodes."""
+        return len(self._keys)
+
+    def clear(self) -> None:
+        """Take all of them out."""
+        self._keys.clear()
+
+    @property
+    def first(self) -> int | None:
+        """Id of the first of them; None if there is none."""
+        return self._keys[0][1] if self._keys else None
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Their ids."""
+        return tuple([node for _, node in self._keys])

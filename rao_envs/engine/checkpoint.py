@@ -17,15 +17,16 @@ from typing import Any
 from rao_envs.engine.agents import Agent
 from rao_envs.engine.engine import Engine
 from rao_envs.engine.rules import Rules
+from rao_envs.engine.waiting import Ending, Finish, Launches, Outcome
 from rao_envs.errors import CorruptCheckpoint
 from rao_envs.events import event_from_dict, event_to_dict
-from rao_envs.steps import Failure, Value
+from rao_envs.steps import Done, Failure, Value
 from rao_envs.tree import ExecutionTree
 from rao_envs.world import Task, World
 
 __all__ = ["pack", "pack_engine", "unpack", "unpack_engine"]
 
-_VERSION = 1
+_VERSION = 2
 _MAGIC = b"RAO-CKPT"
 _CHECKSUM = 16
 _HEADER = len(_MAGIC) + _CHECKSUM
@@ -83,12 +84,8 @@ def pack_engine(engine: Engine) -> tuple[dict[str, Any], dict[int, bytes]]:
             "calls": agent.calls,
             "call": agent.call,
             "blocked": agent.blocked,
-            "announced": agent.announced,
-            "launches": list(agent.launches.items()),
-            "answers": [
-                [call, time, isinstance(answer := agent.answers[call], Value), answer[0]]
-                for time, call in sorted(agent.order)
-            ],
+            "launches": None if agent.launches is None else _launches_to_dict(agent.launches),
+            "ending": _ending_to_list(agent.ending),
         }
         for place, agent in engine.agents.items()
     }
@@ -129,11 +126,15 @@ def unpack_engine(data: Mapping[str, Any], sessions: Mapping[int, bytes], rules:
         if data["kind"] != type(world).__qualname__:
             raise CorruptCheckpoint(f"the checkpoint is of a {data['kind']}; this is a {type(world).__qualname__}")
         world.restore(data["world"])
-        engine = Engine(world, rules, int(data["seed"]))
-        engine.tree = ExecutionTree.from_events(map(event_from_dict, data["events"]), data["meta"])
+        tree = ExecutionTree.from_events(map(event_from_dict, data["events"]), data["meta"])
+        engine = Engine(world, rules, int(data["seed"]), tree)
         agents = {int(place): _agent(engine, int(place), state) for place, state in data["agents"].items()}
         for place, blob in sessions.items():
             agents[place].session = engine.restore_session(agents[place].node, blob)
+        for agent in agents.values():
+            if agent.launches is not None:
+                living = ((call, agents.get(child)) for call, child in agent.launches.running.items())
+                agent.launches.clocks = sorted((child.now, call) for call, child in living if child is not None)
         engine.resume(agents, [int(place) for place in data["ready"]])
     except CorruptCheckpoint:
         raise
@@ -143,7 +144,7 @@ def unpack_engine(data: Mapping[str, Any], sessions: Mapping[int, bytes], rules:
 
 
 def _agent(engine: Engine, place: int, state: Mapping[str, Any]) -> Agent:
-    agent = Agent(
+    return Agent(
         engine.tree.nodes[place],
         state["now"],
         state["left"],
@@ -151,9 +152,44 @@ def _agent(engine: Engine, place: int, state: Mapping[str, Any]) -> Agent:
         call=state["call"],
         calls=state["calls"],
         blocked=state["blocked"],
-        announced=state["announced"],
-        launches={int(call): int(child) for call, child in state["launches"]},
+        launches=None if state["launches"] is None else _launches_from_dict(state["launches"]),
+        ending=_ending_from_list(state["ending"]),
     )
-    for call, time, ok, content in state["answers"]:
-        agent.take(call, time, Value(content) if ok else Failure(content))
-    return agent
+
+
+def _launches_to_dict(launches: Launches) -> dict[str, Any]:
+    """Return the launches of a turn that waits: what it requested has started, what was refused it knows."""
+    return {
+        "announced": launches.announced,
+        "dropped": launches.dropped,
+        "lost": launches.lost,
+        "running": list(launches.running.items()),
+        "outcomes": [
+            [call, time, isinstance(answer := launches.outcomes[call].answer, Value), answer[0], outcome.left]
+            for time, call in sorted(launches.order)
+            for outcome in [launches.outcomes[call]]
+        ],
+    }
+
+
+def _launches_from_dict(state: Mapping[str, Any]) -> Launches:
+    launches = Launches(
+        running={int(call): int(child) for call, child in state["running"]},
+        announced=state["announced"],
+        dropped=state["dropped"],
+        lost=state["lost"],
+    )
+    for call, time, ok, content, left in state["outcomes"]:
+        launches.returned(call, time, Outcome(Value(content) if ok else Failure(content), left))
+    return launches
+
+
+def _ending_to_list(ending: Ending | None) -> list[Any] | None:
+    return None if ending is None else [type(ending).__name__, *ending]
+
+
+def _ending_from_list(state: list[Any] | None) -> Ending | None:
+    if state is None:
+        return None
+    kinds: dict[str, type[Done] | type[Finish]] = {"Done": Done, "Finish": Finish}
+    return kinds[state[0]](*state[1:])

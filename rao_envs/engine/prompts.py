@@ -11,7 +11,7 @@ from rao_envs.events import Status
 from rao_envs.values import clean_text
 from rao_envs.world import Subtask, World
 
-__all__ = ["WHY", "Prompt", "cut", "opening_of", "prompt_of"]
+__all__ = ["WHY", "Prompt", "Prompts", "cut", "opening_of"]
 
 WHY: Mapping[Status, str] = {
     "turns": "ran out of turns",
@@ -31,7 +31,7 @@ class Prompt:
         self.tokens = tokens
 
 
-def prompt_of(world: World, rules: Rules, delegate: bool) -> Prompt:
+def _prompt_of(world: World, rules: Rules, delegate: bool) -> Prompt:
     """Compose a system message, once for each kind of world and format."""
     key = (type(world), world.instructions, world.finish_doc, type(rules.format), rules.count, delegate)
     found = _PROMPTS.get(key)
@@ -43,6 +43,20 @@ def prompt_of(world: World, rules: Rules, delegate: bool) -> Prompt:
 
 
 _PROMPTS: dict[tuple[Any, ...], Prompt] = {}
+
+
+class Prompts:
+    """The system messages of one rollout, by depth."""
+
+    def __init__(self, world: World, rules: Rules) -> None:
+        """Compose them, or find those that were composed for an earlier rollout."""
+        self._alone = _prompt_of(world, rules, delegate=False)
+        self._delegating = _prompt_of(world, rules, delegate=True)
+        self._deepest = rules.limits.max_depth if rules.recursive else 0
+
+    def at(self, depth: int) -> Prompt:
+        """Return the system message of nodes at this depth."""
+        return self._delegating if depth < self._deepest else self._alone
 
 
 def opening_of(subtask: Subtask, budget: int) -> str:

@@ -119,28 +119,43 @@ def test_a_refused_launch_takes_no_time_and_holds_nothing_up():
     assert env.tree.root.turns[0].end == 5.0
 
 
-def test_a_parent_does_not_end_before_a_message_that_its_cancelled_child_had_begun():
+def test_a_node_that_finishes_ends_when_everything_that_it_started_has_returned():
     env = begin("code")
     env.advance({0: Action("b = launch_subagent('b')\nawait launch_subagent('a')\nfinish(1)", 0.0)})
     env.advance({1: Action("1", 8.0), 2: Action("finish(1)", 5.0)})
-    # a is back at 5; b had begun a message at 0 and ends with it, at 8.
+    assert env.ready == (1,)  # a is back at 5, and the root is done; b still runs
+    env.advance({1: Action("finish(1)", 2.0)})
     assert [(node.goal, node.status, node.returned_at) for node in env.tree.nodes] == [
-        ("Do 0.", "finished", 8.0),
-        ("b", "cancelled", 8.0),
+        ("Do 0.", "finished", 10.0),
+        ("b", "finished", 10.0),
         ("a", "finished", 5.0),
     ]
+    assert resumed(env) == [(2, 5.0), (1, 10.0)]
 
 
-def test_a_cancelled_subtree_ends_with_its_latest_node():
+def test_a_turn_that_fails_ends_when_everything_that_it_started_has_returned():
     env = begin("code")
-    env.advance({0: Action("b = launch_subagent('b')\nawait launch_subagent('a')", 0.0)})
-    env.advance({1: Action("c = launch_subagent('c')\nawait launch_subagent('d')", 4.0)})
-    env.advance({3: Action("finish(1)", 20.0)})  # c is back at 24, d has not acted: b does not know yet
-    env.advance({2: Action("finish(1)", 3.0)})
-    assert [node.status for node in env.tree.nodes] == [None, "cancelled", "finished", "finished", "cancelled"]
-    # Cancelled at 4, but b cannot end before its child c did.
+    env.advance({0: Action("b = launch_subagent('b')\nprint(await launch_subagent('a'))\n1 / 0", 0.0)})
+    env.advance({1: Action("c = await launch_subagent('c')\nfinish(c)", 4.0)})
+    env.advance({3: Action("finish(1)", 20.0)})
     assert env.tree.nodes[1].returned_at == 24.0
-    assert env.tree.root.turns[0].end == 24.0
+    env.advance({2: Action("finish(1)", 3.0)})
+    turn = env.tree.root.turns[0]
+    assert (turn.end, turn.fault) == (24.0, "agent")
+    assert turn.observation.startswith("1\nTraceback")
+    assert turn.observation.endswith("\nNot awaited, so what it returned is lost: 1 x launch_subagent.")
+
+
+def test_of_two_that_return_at_the_same_time_the_one_launched_first_comes_first():
+    seen = []
+    for order in ((1, 2), (2, 1)):
+        env = begin("code")
+        env.advance({0: Action("import asyncio\nasync def ask(goal):\n    print(await launch_subagent(goal))\n"
+                               "x = await asyncio.gather(ask('a'), ask('b'))", 0.0)})  # fmt: skip
+        for node in order:
+            env.advance({node: Action(f"finish({node})", 3.0)})
+        seen.append((env.tree.root.turns[0].observation, resumed(env)))
+    assert seen == [("1\n2", [(1, 3.0), (2, 3.0)])] * 2
 
 
 def test_latency_comes_from_the_model_unless_it_was_measured():

@@ -132,11 +132,12 @@ def test_max_calls_stops_the_turn_but_finish_is_always_heard():
     assert env.tree.root.status == "finished"
 
 
-def test_a_turn_stopped_by_max_calls_cancels_what_it_launched():
+def test_a_turn_stopped_by_max_calls_starts_nothing_more():
     env = begin(max_calls=2)
-    env.advance({0: say(launch("a"), note("b"), note("c"))})
-    assert env.tree.nodes[1].status == "cancelled"
+    env.advance({0: say(launch("a"), launch("b"), launch("c"))})
+    assert len(env.tree) == 1
     assert env.ready == (0,)
+    assert "Not awaited, so not started: 2 x launch_subagent." in env.tree.root.turns[0].observation
 
 
 def test_a_long_observation_is_cut_in_the_middle_and_says_by_how_much():
@@ -301,15 +302,25 @@ def test_nothing_cannot_be_granted_from_a_shared_budget(asked):
     assert left(env) == 9
 
 
-def test_a_cancelled_subtree_gives_back_what_it_has_not_used():
+def test_a_subtree_whose_result_is_lost_gives_back_what_it_has_not_used():
     env = begin("code", tree_turns=20)
     env.advance({0: "a = launch_subagent('a', 5)\nb = launch_subagent('b', 6)\nawait a"})
     env.advance({2: Action("await launch_subagent('c', 3)", 20.0)})
     assert (left(env), left(env, 2), left(env, 3)) == (8, 2, 3)
     env.advance({1: Action("finish(1)", 10.0)})
-    assert [node.status for node in env.tree.nodes] == [None, "finished", "cancelled", "cancelled"]
-    # Used: a turn of the root, of a and of b; c never came to act.
-    assert left(env) == 20 - 3
+    # What a gives back counts once the root knows of its return: b could not have come before it.
+    assert left(env) == 8 + 4
+    env.advance({3: Action("finish(1)", 1.0)})
+    env.advance({2: Action("finish(1)", 1.0)})
+    # Used: a turn of the root, of a and of c, and two of b.
+    assert left(env) == 20 - 5
+
+
+def test_a_launch_that_a_refusal_cancels_gives_its_turns_back():
+    env = begin("code", tree_turns=20, max_children=1)
+    env.advance({0: "import asyncio\nawait asyncio.gather(launch_subagent('a'), launch_subagent('b'))"})
+    assert [node.status for node in env.tree.nodes] == [None, "cancelled"]
+    assert left(env) == 20 - 1
 
 
 def test_the_shared_budget_bounds_the_turns_of_the_whole_tree():

@@ -4,7 +4,7 @@ import pytest
 
 from rao_envs import Action, ExecutionTree, ToolError, World, tool
 from rao_envs.errors import EpisodeOver, InfrastructureError, NotReady, OptionError
-from rao_envs.events import Blocked, Observed, Resumed, Returned, Sample
+from rao_envs.events import Blocked, Observed, Resumed, Returned, Sample, Spawned
 from rao_envs.testing.toy import ToyWorld, finish, launch, note, say, toy_env
 
 GATHER = "import asyncio\nresults = await asyncio.gather({})\nprint(results)"
@@ -110,8 +110,10 @@ def test_nested_coroutines_go_on_as_soon_as_their_own_child_is_back():
     env = begin("code")
     env.advance({0: NESTED})
     assert env.ready == (1, 2)
-    # Both take as long, so the result of 2 may be delivered while 1 still runs only once 1 has come as far.
+    # Both take as long: the result of 2 is delivered only once 1, launched before it, cannot return at that time.
     env.advance({1: Action("1", 1.0), 2: Action("finish('2')", 1.0)})
+    assert env.ready == (1,)
+    env.advance({1: Action("1", 1.0)})
     assert env.ready == (1, 3)
     assert env.tree.nodes[3].goal == "y2"
     env.advance({1: Action("finish('1')", 1.0), 3: Action("finish('3')", 1.0)})
@@ -130,13 +132,11 @@ def test_variables_outlive_a_turn_that_waited():
 # Launches that are lost or refused --------------------------------------------------------------------------------
 
 
-def test_a_launch_that_is_not_awaited_is_cancelled_and_the_observation_says_so():
+def test_a_launch_that_is_not_awaited_never_starts_and_the_observation_says_so():
     env = begin("code")
     events = env.advance({0: "print('hello')\nx = launch_subagent('a')\ny = launch_subagent('b')"})
-    assert seen(env) == ("hello\n\nNot awaited, so cancelled or lost: 2 x launch_subagent. Await each in its own turn.")
-    assert statuses(env) == [None, "cancelled", "cancelled"]
-    assert names(events, Returned, Observed) == ["Returned 1", "Returned 2", "Observed 0"]
-    assert env.tree.nodes[1].verdict.source == "engine"
+    assert seen(env) == "hello\n\nNot awaited, so not started: 2 x launch_subagent. Await each in its own turn."
+    assert names(events, Spawned, Observed) == ["Observed 0"]
     env.advance({0: "await x"})  # of an earlier turn: an error of the agent's, and the episode goes on
     assert env.tree.root.turns[-1].fault == "agent"
     assert env.ready == (0,)
@@ -160,7 +160,27 @@ def test_code_can_catch_a_refusal():
     env.advance({0: "try:\n    await launch_subagent('a')\nexcept ValueError as error:\n    print(error)"})
     assert seen(env) == "refused: you cannot delegate (it is switched off); do it yourself"
     env.advance({0: "x = launch_subagent('a')"})
-    assert seen(env) == "launch_subagent was refused: you cannot delegate (it is switched off); do it yourself"
+    assert "Not awaited" in seen(env)
+
+
+def test_a_refusal_that_ends_the_turn_cancels_what_was_started_with_it():
+    env = begin("code", limits={"max_children": 2})
+    events = env.advance({0: gather("a", "b", "c")})
+    assert seen(env).endswith("ValueError: refused: you have launched 2 subagents, the most allowed")
+    assert statuses(env) == [None, "cancelled", "cancelled"]
+    assert names(events, Returned, Observed) == ["Returned 1", "Returned 2", "Observed 0"]
+    assert env.tree.nodes[1].verdict.source == "engine"
+    assert env.ready == (0,)
+
+
+def test_a_refusal_that_is_caught_leaves_the_others_running():
+    env = begin("code", limits={"max_children": 2})
+    env.advance({0: "import asyncio\nasync def ask(goal):\n    try:\n        return await launch_subagent(goal)\n"
+                    "    except ValueError:\n        return 'refused'\n"
+                    "await asyncio.gather(ask('a'), ask('b'), ask('c'))"})  # fmt: skip
+    assert env.ready == (1, 2)
+    env.advance({1: "finish('A')", 2: "finish('B')"})
+    assert seen(env) == "['A', 'B', 'refused']"
 
 
 def test_what_the_world_refuses_is_no_child():
@@ -193,21 +213,21 @@ def test_a_world_without_delegation_has_no_launch_subagent():
 # Ends -----------------------------------------------------------------------------------------------------------
 
 
-def test_finish_inside_a_gathered_coroutine_ends_the_node_and_cancels_its_children():
+def test_finish_inside_a_gathered_coroutine_ends_the_node_when_its_children_are_back():
     env = begin("code")
-    env.advance(
-        {
-            0: "import asyncio\nasync def early():\n    finish(await launch_subagent('a'))\n"
-            "print('going')\nawait asyncio.gather(early(), launch_subagent('b'))"
-        }
-    )
+    early = "import asyncio\nasync def early():\n    finish(await launch_subagent('a'))\n"
+    env.advance({0: Action(f"{early}print('going')\nawait asyncio.gather(early(), launch_subagent('b'))", 0.0)})
     # Arguments are evaluated first: 1 does "b", and 2, which the coroutine launches once it runs, does "a".
     env.advance({1: Action(gather("c"), 5.0), 2: Action(gather("d"), 1.0)})
     env.advance({4: Action("finish(0.5)", 1.0)})
     events = env.advance({2: Action("finish(0.5)", 1.0)})
-    # 2 returned at 3 s; 1 was asked at 0 s and is busy until 5 s: the root learns of 2 first, and ends all else.
-    assert names(events, Returned, Resumed) == ["Returned 2", "Resumed 0", "Returned 3", "Returned 1", "Returned 0"]
-    assert statuses(env) == ["finished", "cancelled", "finished", "cancelled", "finished"]
+    # 2 returned at 2 s; 1 was asked at 0 s and is busy until 5 s: the root learns of 2 first, and is done.
+    assert names(events, Returned, Resumed) == ["Returned 2", "Resumed 0"]
+    assert env.ready == (3,)
+    env.advance({3: Action("finish(1)", 1.0)})
+    events = env.advance({1: Action("finish(1)", 1.0)})
+    assert names(events, Returned, Resumed) == ["Returned 1", "Resumed 0", "Returned 0"]
+    assert env.tree.makespan == 7.0
     assert (env.tree.root.result, env.tree.root.success) == (0.5, 0.5)
     assert seen(env) == "going"
     assert env.ready == ()
@@ -223,8 +243,10 @@ def test_finish_ends_the_node_whatever_it_is_given(message):
 def test_finish_in_the_middle_of_a_list_of_calls_ends_it_there():
     env = begin()
     env.advance({0: say(note("a"), launch("x"), finish(1), note("b"))})
+    assert env.ready == (1,)  # finish waits for the launches before it
+    env.advance({1: say(finish(0))})
     assert env.world.notes == ["a"]
-    assert statuses(env) == ["finished", "cancelled"]
+    assert statuses(env) == ["finished", "finished"]
 
 
 def test_a_finish_with_what_is_no_data_is_refused_a_bounded_number_of_times():
