@@ -29,12 +29,12 @@ from _study import HERE, RESULTS, draw, write_tables
 
 import rao_envs
 from rao_envs import ExecutionTree, RecursiveEnv, Task, metrics
-from rao_envs.policies import ScriptedPolicy, View
-from rao_envs.policies.gpt import GPTPolicy
+from rao_envs.policies import GPTPolicy, ScriptedPolicy, View
+from rao_envs.policies.gpt import save_gpt
 from rao_envs.rollout import stream
 from rao_envs.seeding import derive, rng
 from rao_envs.training import CollectConfig, LossConfig, OptimConfig, RAOTrainer, RunConfig
-from rao_envs.training.imitation import save_gpt, start_gpt
+from rao_envs.training.imitation import start_gpt
 from rao_textcraft import generator
 from rao_textcraft.cookbook import Cookbook, Ingredient, Recipe
 from rao_textcraft.tasks import Difficulty, assign_splits, draw_task
@@ -94,7 +94,7 @@ class Student:
     def __call__(self, view: View) -> str:
         """Return the next message."""
         play = _Play(view, self.slips)
-        return play.alone() if not view.node.depth and "launch_subagent" not in view.node.system else play.together()
+        return play.together() if view.node.depth or view.node.may_delegate else play.alone()
 
 
 class _Play:

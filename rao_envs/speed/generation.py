@@ -13,9 +13,8 @@ import torch
 import rao_envs
 from rao_envs.env import RecursiveEnv
 from rao_envs.policies import ScriptedPolicy, View
-from rao_envs.policies.gpt import GPTPolicy
+from rao_envs.policies.gpt import GPTPolicy, new_gpt
 from rao_envs.training import CollectConfig, OptimConfig, RAOTrainer, RunConfig
-from rao_envs.training.imitation import new_gpt
 
 __all__ = ["generation", "outside"]
 
@@ -33,8 +32,8 @@ def _oracle() -> ScriptedPolicy:
 class _Puppet(GPTPolicy):
     """Does all the work of sampling, then says what a script says: the usual play, without an hour of training."""
 
-    def _job(self, place: int, view: View) -> Any:
-        job = super()._job(place, view)
+    def _job(self, index: int, view: View) -> Any:
+        job = super()._job(index, view)
         ids = [*self.tokenizer.encode(str(_oracle().act(view)), job.names), self.tokenizer.end]
         job.draws[: len(ids)] = ids  # the script's tokens where the random numbers would be
         return job
