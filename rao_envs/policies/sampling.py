@@ -1,4 +1,4 @@
-"""Drawing tokens: the one place where logits become samples."""
+"""Drawing tokens from logits, for all policies."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["draw"]
 def draw(logits: Tensor, temperature: float, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """Draw one token a row, by inverting the cumulative distribution at a uniform number.
 
-    The distribution is summed up in the precision and on the device of `uniform`. Give float64 for large vocabularies,
+    The distribution is summed in the precision and on the device of `uniform`. Give float64 for large vocabularies,
     where rounding in float32 would lose rare tokens.
 
     Args:
         logits: Float [B, V].
         temperature: logits are divided by it; 0 takes the likeliest token.
-        uniform: Float [B] in [0, 1), at most the largest number below 1 of its type.
+        uniform: Float [B] in [0, 1).
 
     Returns:
         Tokens, Long [B], and their log-probabilities, Float32 [B], under the distribution that they were drawn from:

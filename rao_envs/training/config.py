@@ -58,7 +58,7 @@ class CollectConfig:
     concurrency: int = 64
 
     def __post_init__(self) -> None:
-        """Refuse impossible values."""
+        """Check the values."""
         _whole("tasks_per_step", self.tasks_per_step)
         _whole("group_size", self.group_size, 2, "a lone rollout has nothing to be compared with")
         _whole("concurrency", self.concurrency)
@@ -88,7 +88,7 @@ class LossConfig:
     kl: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse impossible values."""
+        """Check the values."""
         if self.normalise not in get_args(Normalise):
             raise OptionError("normalise", self.normalise, f"must be one of {', '.join(get_args(Normalise))}")
         for name in ("kl", "entropy"):
@@ -124,7 +124,7 @@ class OptimConfig:
         max_grad_norm: gradients are scaled down to this norm; infinity never scales.
         max_tokens: padded tokens in one forward pass; affects memory and speed only.
         max_length: longer sequences are left out, and counted; None trains on all.
-        max_sequences: at most so many sequences a step, drawn by `Batch.subsample`; None trains on all.
+        max_sequences: maximum number of sequences a step, drawn by `Batch.subsample`; None trains on all.
 
     Raises:
         OptionError: an attribute is out of range.
@@ -140,7 +140,7 @@ class OptimConfig:
     max_sequences: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse impossible values."""
+        """Check the values."""
         if not 0 <= self.lr < math.inf:
             raise OptionError("lr", self.lr, "must be a finite number >= 0")
         if not callable(self.schedule):
@@ -180,7 +180,7 @@ class RunConfig:
     progress: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse impossible values."""
+        """Check the values."""
         for name in ("checkpoint_every", "keep", "evaluate_every"):
             _whole(name, getattr(self, name))
         if self.evaluate is not None and not callable(self.evaluate):

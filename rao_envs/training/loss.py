@@ -1,4 +1,4 @@
-"""The loss whose gradient is that of the objective, and its clipped relatives.
+"""The loss whose gradient is that of the objective, and clipped variants of it.
 
 For sequence q with advantage ``A_q`` and weight ``w_q``, sampled token t, log-probability ``lp_qt`` now and ``old_qt``
 when it was sampled, ratio ``ρ_qt = exp(lp_qt − old_qt)``, and Z the count named by `normalise`, over the whole batch:
@@ -9,8 +9,8 @@ when it was sampled, ratio ``ρ_qt = exp(lp_qt − old_qt)``, and Z the count na
 | "ppo" | ``−w_q min(ρ_qt A_q, clip(ρ_qt, 1 − clip_low, 1 + clip_high) A_q) / Z`` |
 | "cispo" | ``−w_q A_q sg(clip(ρ_qt, clip_low, clip_high)) lp_qt / Z``, sg stopping the gradient |
 
-At ratio 1 all three have the same gradient, that of arXiv:2605.06639 divided by Z. "reinforce" ignores the ratio: it
-is right for one optimiser step on fresh samples only.
+At ratio 1 all three have the same gradient, that of arXiv:2605.06639 divided by Z. "reinforce" ignores the ratio, so it
+is correct only for one optimiser step on fresh samples.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class LossOutput:
 
     Attributes:
         loss: what to call `backward` on; scalar. Those of all parts of a batch add up to that of the batch.
-        policy: the policy's share of it; adds up likewise.
-        tokens: sampled tokens of this part, over which the following are means: see `combine`.
+        policy: the policy term of it; adds up in the same way.
+        tokens: sampled tokens of this part; the means below run over them: see `combine`.
         kl: divergence from the reference, ``exp(d) − d − 1`` with d = reference − own log-probability, which is
             never negative; 0 without a reference.
         entropy: of the distributions that the tokens were sampled from, in nats; nan if only log-probabilities
             were given.
-        clipped: share of tokens whose gradient is not what it would be without the clip.
+        clipped: share of tokens whose gradient the clip changed.
         ratio: probability now / probability when sampled.
-        gap: |log ratio|. Before the first step it is 0 but for rounding; if not, what was sampled and what is
-            optimised are two different distributions.
-        ratio_max: greatest ratio.
+        gap: |log ratio|. Before the first step it is 0 except for rounding; if not, the distribution that is optimised
+            is not the one that was sampled from.
+        ratio_max: largest ratio.
     """
 
     loss: torch.Tensor
@@ -62,7 +62,7 @@ class LossOutput:
 
     @staticmethod
     def combine(parts: Sequence[LossOutput]) -> dict[str, float]:
-        """Put the figures of all parts of a batch together: sums, means over tokens, the greatest.
+        """Combine the figures of all parts of a batch: sums, means over tokens, the maximum.
 
         Returns:
             One number for every attribute but `tokens`; nan where there are no parts.
@@ -105,11 +105,11 @@ def rao_loss(
             log-probabilities, ``[:, t]`` being that of token t itself.
         batch: what was sampled, and its credit.
         kind: "reinforce", "ppo" or "cispo"; see the module.
-        clip_low: for "ppo" how far below 1 a ratio counts (0.2), for "cispo" the least coefficient (0).
-        clip_high: for "ppo" how far above 1 a ratio counts (0.2), for "cispo" the greatest coefficient (5).
-        normalise: what of the whole batch the sum is divided by. "rollouts" makes it the estimator of the
+        clip_low: for "ppo" how far below 1 a ratio counts (0.2), for "cispo" the smallest coefficient (0).
+        clip_high: for "ppo" how far above 1 a ratio counts (0.2), for "cispo" the largest coefficient (5).
+        normalise: the count of the whole batch that the sum is divided by. "rollouts" makes it the estimator of the
             objective itself; the others differ by a factor that all tokens share. No sequence is divided by its own
-            length: that would be another objective.
+            length, because that would change the objective.
         kl: coefficient of the divergence from a reference: adds ``kl / Z`` times the sum of ``d²/2``, whose
             gradient on fresh samples is that of the divergence of each token's distribution.
         reference_logprobs: Float [Q, L], log-probability of token t under the reference; needed for `kl`.
@@ -117,8 +117,8 @@ def rao_loss(
             tokens. Needs logits.
 
     Raises:
-        OptionError: shapes do not fit, an option is unknown or out of range, log-probabilities where logits are
-            needed, or a KL or entropy term on a batch from which sequences without advantage were left out.
+        OptionError: shapes do not match, an option is unknown or out of range, log-probabilities are given where logits
+            are needed, or a KL or entropy term is used on a batch without its zero-advantage sequences.
     """
     config = LossConfig(kind=kind, clip_low=clip_low, clip_high=clip_high, normalise=normalise, kl=kl, entropy=entropy)
     _check(config, logits_or_logprobs, batch, reference_logprobs)
@@ -155,7 +155,7 @@ def rao_loss(
 
 
 Terms: TypeAlias = tuple[torch.Tensor, torch.Tensor]
-"""What each token adds to the (negative) loss before it is weighed, and whether the clip changed its gradient."""
+"""What each token adds to the negative loss before weighting, and whether the clip changed its gradient."""
 
 
 def _reinforce(logprobs: torch.Tensor, ratio: torch.Tensor, advantage: torch.Tensor, low: float, high: float) -> Terms:
@@ -183,7 +183,7 @@ def sampled_logprobs(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return log-probability and entropy at the sampled tokens of a batch, row by row.
 
-    Only these places are normalised: prompts and observations cost no [Q, L, V] of memory again.
+    Only these positions are normalised, so prompts and observations need no second [Q, L, V] of memory.
 
     Args:
         logits_or_logprobs: see `rao_loss`.
@@ -210,7 +210,7 @@ def sampled_logprobs(
 
 
 def _entropy(logprobs: torch.Tensor) -> torch.Tensor:
-    # A token that is ruled out has log-probability -inf, and 0 · inf is nan.
+    # An impossible token has log-probability -inf, and 0 · inf is nan.
     finite = logprobs.clamp(min=torch.finfo(logprobs.dtype).min)
     return -(logprobs.exp() * finite).sum(-1)
 
