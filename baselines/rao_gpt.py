@@ -29,12 +29,12 @@ from _study import HERE, RESULTS, draw, write_tables
 import rao_envs
 from rao_envs import ExecutionTree, RecursiveEnv, Task, metrics
 from rao_envs.extras import extra
-from rao_envs.policies import ScriptedPolicy, View
-from rao_envs.policies.gpt import GPTPolicy
+from rao_envs.policies import GPTPolicy, ScriptedPolicy, View
+from rao_envs.policies.gpt import save_gpt
 from rao_envs.rollout import stream
 from rao_envs.seeding import derive, rng
-from rao_envs.training import RAOTrainer
-from rao_envs.training.imitation import save_gpt, start_gpt
+from rao_envs.training import CollectConfig, LossConfig, OptimConfig, RAOTrainer, RunConfig
+from rao_envs.training.imitation import start_gpt
 from rao_textcraft import generator
 from rao_textcraft.cookbook import Cookbook, Ingredient, Recipe
 from rao_textcraft.tasks import Difficulty, assign_splits, draw_task
@@ -58,13 +58,8 @@ WARM_TASKS = 60
 """Easy tasks from each of the worlds that the warm start is taken from; twice as many for a lone agent, who
 writes one transcript where a tree has five."""
 WARM_EPOCHS = 5
-TRAINING: dict[str, Any] = {
-    "group_size": 8,
-    "minibatches": 8,
-    "max_sequences": 2_000,
-    "kind": "cispo",
-    "lr": 5e-4,
-}
+GROUP = 8
+"""Rollouts of each task."""
 DEPTH_CAP = 6
 TESTS = {"easy": 100, "medium": 100, "hard": 50, "extreme": 4}
 WARM_TESTS = {"easy": 100, "medium": 100, "hard": 10}
@@ -102,7 +97,7 @@ class Student:
     def __call__(self, view: View) -> str:
         """Return the next message."""
         play = _Play(view, self.slips)
-        return play.alone() if not view.node.depth and "launch_subagent" not in view.node.system else play.together()
+        return play.together() if view.node.depth or view.node.may_delegate else play.alone()
 
 
 class _Play:
@@ -396,14 +391,12 @@ def learn(
         ENV,
         steps=steps,
         seed=seed,
-        env_options=given,
-        schedule=schedule,
-        concurrency=128,
-        max_tokens=4_096,
-        folder=folder,
-        checkpoint_every=5,
-        **TRAINING,
-        tasks_per_step=8 if recursive else 32,
+        collect=CollectConfig(
+            tasks_per_step=8 if recursive else 32, group_size=GROUP, env_options=given, concurrency=128
+        ),
+        loss=LossConfig(kind="cispo"),
+        optim=OptimConfig(lr=5e-4, schedule=schedule, minibatches=8, max_sequences=2_000, max_tokens=4_096),
+        run=RunConfig(folder=folder, checkpoint_every=5),
     )
     while trainer.done < steps and (budget is None or trainer.tokens < budget):
         row = trainer.step()

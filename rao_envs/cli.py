@@ -193,7 +193,7 @@ def train(
 ) -> None:
     """Train a model by the RAO objective: a small GPT that has watched scripted play, or any chat model."""
     from rao_envs.policies.local import find_device
-    from rao_envs.training import RAOTrainer
+    from rao_envs.training import CollectConfig, OptimConfig, RAOTrainer, RunConfig
     from rao_envs.training.imitation import start_gpt
 
     options: dict[str, Any] = {
@@ -225,16 +225,12 @@ def train(
     trainer = RAOTrainer(
         policy,
         env_id,
-        env_options=options,
         steps=steps,
-        tasks_per_step=tasks,
-        group_size=group,
-        lr=lr or (1e-3 if model == "gpt" else 1e-6),
+        collect=CollectConfig(tasks_per_step=tasks, group_size=group, env_options=options),
+        optim=OptimConfig(lr=lr or (1e-3 if model == "gpt" else 1e-6), minibatches=4 if model == "gpt" else 1),
+        run=RunConfig(folder=out, tensorboard=tensorboard),
         seed=seed,
-        minibatches=4 if model == "gpt" else 1,
         tokenizer=None if model == "gpt" else policy,
-        folder=out,
-        tensorboard=tensorboard,
     )
     rows = trainer.run()
     if as_json:

@@ -1,4 +1,4 @@
-"""What a batch of rollouts did: success, shape, time, tokens and cost, as pure functions of the trees."""
+"""Statistics of a batch of rollouts: success, shape, time, tokens and cost, as pure functions of the trees."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ __all__ = ["Summary", "critical_path", "subtree_cost", "summary", "summary_by"]
 
 
 class Summary(TypedDict):
-    """What `summary` returns: JSON-able. Means are per rollout; one over nothing is None.
+    """What `summary` returns: JSON-able. Means are per rollout; a mean over nothing is None.
 
-    Everything but the first three entries counts *measured* rollouts only: finished and valid.
+    All entries but the first three cover *measured* rollouts only, which are finished and valid.
 
     Attributes:
         rollouts: trees given.
-        invalid: spoiled by the infrastructure.
-        unfinished: still running.
+        invalid: rollouts that the infrastructure made invalid.
+        unfinished: rollouts still running.
         success: mean success of the judged roots.
         unjudged: rollouts whose root is unjudged.
         unjudged_nodes: nodes, roots included, that are unjudged.
         nodes: mean number of nodes.
-        nodes_max: most nodes of one rollout.
+        nodes_max: maximum number of nodes in one rollout.
         turns: mean number of turns, over all nodes of the rollout.
-        turns_max: most turns of one rollout.
+        turns_max: maximum number of turns in one rollout.
         depth: mean depth of the deepest node.
-        depth_max: depth of the deepest node of all.
+        depth_max: depth of the deepest node of all rollouts.
         depth_histogram: nodes at depth 0, 1, ...
         launches: nodes launched by other nodes.
-        concurrent_share: share of the launches that some wait of their parent had in common with a sibling's.
+        concurrent_share: share of launches that their parent at some point awaited together with a sibling.
         makespan: mean virtual seconds from start to end.
-        serial_time: mean virtual seconds that all nodes spent acting: the makespan if one waited for another.
+        serial_time: mean virtual seconds that all nodes spent acting: the makespan if they acted one at a time.
         speedup: total serial time / total makespan, so that long rollouts weigh more.
         critical_path: mean number of nodes on the critical path.
         prompt_tokens: mean tokens read, each turn reading its whole transcript.
         output_tokens: mean tokens written.
-        transcript_max: most tokens that one node's transcript came to, action included.
-        context_overflows: nodes that outgrew their context window.
+        transcript_max: maximum tokens of a node's transcript, including its action.
+        context_overflows: nodes that exceeded their context window.
         turn_overflows: nodes that ran out of turns.
         cancelled: nodes that their parent abandoned.
-        agent_faults: turns that failed by the agent's fault.
-        infrastructure_faults: turns that failed by the infrastructure's fault.
+        agent_faults: turns in which the agent failed.
+        infrastructure_faults: turns in which the infrastructure failed.
         cost: mean price of the tokens; None without prices.
     """
 
@@ -87,12 +87,12 @@ def summary(
     price_per_prompt_token: float | None = None,
     price_per_output_token: float | None = None,
 ) -> Summary:
-    """Sum up a batch of rollouts.
+    """Summarise a batch of rollouts.
 
     Args:
-        trees: any number of rollouts, none included.
+        trees: any number of rollouts, including none.
         price_per_prompt_token: in any currency; None with the other given = 0.
-        price_per_output_token: likewise.
+        price_per_output_token: in the same way.
 
     Returns:
         See `Summary`.
@@ -157,12 +157,12 @@ def summary_by(
     price_per_prompt_token: float | None = None,
     price_per_output_token: float | None = None,
 ) -> dict[str, Summary]:
-    """Sum up a batch of rollouts apart by an entry of their task or, failing that, of their meta data.
+    """Summarise a batch of rollouts, split by an entry of their task or, if that has none, of their metadata.
 
     Args:
         trees: any number of rollouts.
         key: such as "difficulty", "split", or "policy". Trees without it, such as one that failed before it
-            had a task, come under "".
+            had a task, are under "".
         price_per_prompt_token: as in `summary`.
         price_per_output_token: as in `summary`.
 
@@ -179,7 +179,7 @@ def summary_by(
         known |= entries.keys()
         parts.setdefault(str(entries.get(key, "")), []).append(tree)
     if parts and key not in known:
-        raise OptionError("key", key, f"no tree has it; they have {', '.join(sorted(known)) or 'nothing'}")
+        raise OptionError("key", key, f"no tree has it; use one of {', '.join(sorted(known)) or '(none)'}")
     return {
         value: summary(
             part, price_per_prompt_token=price_per_prompt_token, price_per_output_token=price_per_output_token
@@ -189,11 +189,11 @@ def summary_by(
 
 
 def critical_path(tree: ExecutionTree) -> list[int]:
-    """Return the chain of nodes that a rollout's makespan hangs on, from the root downwards.
+    """Return the chain of nodes that determines a rollout's makespan, from the root downwards.
 
-    Going back from the end of a turn that waited, the child whose result came last held it up since that
-    child was launched; before that, the child whose result came last by then; and so on. The chain goes on
-    with the child that held its parent up longest over all turns, and ends at a node that waited for nobody.
+    Going back from the end of a turn that waited, the child whose result came last delayed it since that child was
+    launched; before that, the child whose result came last by then; and so on. The chain continues with the child
+    that delayed its parent longest over all turns, and ends at a node that waited for no child.
 
     Args:
         tree: a finished rollout.
@@ -214,7 +214,7 @@ def critical_path(tree: ExecutionTree) -> list[int]:
 
 
 def subtree_cost(tree: ExecutionTree) -> NDArray[np.int64]:
-    """Add up what every node and everything below it used.
+    """Add up what each node and its descendants used.
 
     Args:
         tree: a rollout, finished or not.

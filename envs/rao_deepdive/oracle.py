@@ -124,7 +124,7 @@ def _act(view: View, plan: Plan) -> str:
         return say.finish("I do not understand the question")
     if node.turns and node.turns[-1].fault:
         return say.finish("My tools failed")
-    if "launch_subagent" not in node.system or len(_hops(query)) == 1:
+    if not node.may_delegate or len(_hops(query)) == 1:
         plan = _walk
     try:
         name, url = plan(_Desk(dict(say.known(node))), query)

@@ -53,8 +53,7 @@ def recursive_oracle(view: View) -> str:
     node = view.node
     say = _SPEAKERS[view.format]
     lines, characters = _size(node)
-    may = "launch_subagent" in node.system
-    if not may or (node.depth and characters <= _CHUNK * 5 // 4):
+    if not node.may_delegate or (node.depth and characters <= _CHUNK * 5 // 4):
         return single_oracle(view)
     known = _known(node)
     if known is None:

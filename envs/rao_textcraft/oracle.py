@@ -33,7 +33,7 @@ def recursive_oracle(view: View) -> str:
     not delegate works as `single_oracle` does.
     """
     node = view.node
-    if "launch_subagent" not in node.system:
+    if not node.may_delegate:
         return single_oracle(view)
     say = _speaker(view)
     targets: dict[str, int] = node.payload["targets"]

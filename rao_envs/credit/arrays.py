@@ -1,4 +1,4 @@
-"""Checks and index arithmetic under `credit`: every input is checked here, shapes first."""
+"""Input checks and index arithmetic for `credit`. Shapes are checked first."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def floats(name: str, values: ArrayLike) -> Floats:
 
 
 def indices(name: str, values: ArrayLike) -> Ints:
-    """Return `values` as int [N]; floats and bools are refused, as they would be rounded in silence."""
+    """Return `values` as int [N]; floats and bools are refused, because a cast would round them silently."""
     array = _flat(name, np.asarray(values))
     if array.size and array.dtype.kind not in "iu":
         raise OptionError(f"{name}.dtype", str(array.dtype), "must be integers")
@@ -41,7 +41,7 @@ def indices(name: str, values: ArrayLike) -> Ints:
 
 
 def codes(name: str, labels: Labels) -> tuple[Ints, tuple[Hashable, ...]]:
-    """Number the labels in order of appearance; return the number of each, and the labels by number."""
+    """Number labels in order of appearance; return each label's number, and the labels in that order."""
     names: Iterable[Hashable] = _flat(name, labels).tolist() if isinstance(labels, np.ndarray) else labels
     code: dict[Hashable, int] = {}
     return np.array([code.setdefault(label, len(code)) for label in names], dtype=np.int64), tuple(code)
@@ -56,19 +56,19 @@ def same_length(**arrays: NDArray[Any]) -> None:
 
 def check_success(success: Floats) -> None:
     """Refuse a success outside [0, 1]."""
-    # fmin and fmax pass over nan, as min and max would not.
+    # Unlike min and max, fmin and fmax skip nan.
     if len(success) and (np.fmin.reduce(success) < 0.0 or np.fmax.reduce(success) > 1.0):
         node = np.flatnonzero((success < 0.0) | (success > 1.0))[0]
-        mend = "must lie in [0, 1], or be nan if unjudged"
-        raise OptionError(f"success[{node}]", float(success[node]), mend)
+        fix = "must lie in [0, 1], or be nan if unjudged"
+        raise OptionError(f"success[{node}]", float(success[node]), fix)
 
 
 def check_parent(parent: Ints) -> None:
     """Refuse a parent outside the forest."""
     if len(parent) and (parent.min() < -1 or parent.max() >= len(parent)):
         node = np.flatnonzero((parent < -1) | (parent >= len(parent)))[0]
-        mend = f"must be -1 (a root) or an index below {len(parent)}"
-        raise OptionError(f"parent[{node}]", int(parent[node]), mend)
+        fix = f"must be -1 (a root) or an index below {len(parent)}"
+        raise OptionError(f"parent[{node}]", int(parent[node]), fix)
 
 
 def check_trees(parent: Ints, tree: Ints, n_trees: int) -> None:
@@ -78,28 +78,28 @@ def check_trees(parent: Ints, tree: Ints, n_trees: int) -> None:
         raise OptionError(f"tree[{node}]", int(tree[node]), f"must be an index into group, 0 to {n_trees - 1}")
     check_parent(parent)
     is_root = parent < 0
-    astray = tree[parent] != tree  # -1 reads the last node's tree: of no account, roots are let off
-    astray &= ~is_root
-    if astray.any():
-        node = np.flatnonzero(astray)[0]
-        raise OptionError(f"parent[{node}]", int(parent[node]), f"lies in another tree than node {node}")
+    crossing = tree[parent] != tree  # for a root, -1 reads the last node's tree; roots are masked out below
+    crossing &= ~is_root
+    if crossing.any():
+        node = np.flatnonzero(crossing)[0]
+        raise OptionError(f"parent[{node}]", int(parent[node]), f"is in another tree than its child, node {node}")
     roots = np.bincount(tree[is_root], minlength=n_trees)
-    odd = np.flatnonzero(roots != 1)
-    odd = odd[(roots[odd] > 1) | np.isin(odd, tree)]
-    if len(odd):
-        raise OptionError("tree", int(odd[0]), f"has {roots[odd[0]]} roots; a tree has one")
+    wrong = np.flatnonzero(roots != 1)
+    wrong = wrong[(roots[wrong] > 1) | np.isin(wrong, tree)]  # a tree without any node is allowed
+    if len(wrong):
+        raise OptionError("tree", int(wrong[0]), f"has {roots[wrong[0]]} roots; a tree has exactly one")
 
 
-def places(tree: Ints, n_trees: int) -> Ints:
-    """Count the nodes along each tree, in the order given."""
+def index_in_tree(tree: Ints, n_trees: int) -> Ints:
+    """Number the nodes of each tree from 0, in the order given."""
     sizes = np.bincount(tree, minlength=n_trees)
     first = np.cumsum(sizes) - sizes
     if (tree[1:] >= tree[:-1]).all():
         return np.arange(len(tree)) - first[tree]
     order = np.argsort(tree, kind="stable")
-    place = np.empty_like(tree)
-    place[order] = np.arange(len(tree)) - first[tree[order]]
-    return place
+    index = np.empty_like(tree)
+    index[order] = np.arange(len(tree)) - first[tree[order]]
+    return index
 
 
 def of_roots(value: Floats, parent: Ints, tree: Ints, n_trees: int) -> Floats:
@@ -110,15 +110,22 @@ def of_roots(value: Floats, parent: Ints, tree: Ints, n_trees: int) -> Floats:
     return by_tree
 
 
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def pairs(first: Ints, second: Ints) -> Ints:
     """Number the distinct pairs (first, second)."""
     return np.unique(first * (second.max(initial=0) + 1) + second, return_inverse=True)[1]
 
 
 def mean_of_others(value: Floats, cell: Ints, own: Ints) -> Floats:
-    """Average, for each entry, the judged values in its cell except those that share its `own` code.
+    """For each entry, average the judged values in its cell, except those that share its `own` code.
 
-    Entries with equal `own` must have equal `cell`. nan where there is nothing to average.
+    Entries with equal `own` must have equal `cell`. The mean of nothing is nan.
     """
     judged = ~np.isnan(value)
     if not judged.any():

@@ -15,8 +15,8 @@ __all__ = ["depth_weights", "depths", "sequence_weights"]
 def depths(parent: ArrayLike) -> Ints:
     """Return the depth of every node: 0 for a root, one more than its parent's otherwise.
 
-    Every node's pointer to its parent is replaced by the one to its grandparent, then to the ancestor 4
-    levels up, 8, ...: log2(greatest depth) passes, whatever the order of the nodes.
+    Pointer jumping: every node's pointer to its parent is replaced by one to its grandparent, then to the ancestor
+    4 levels up, 8, and so on. That takes log2(maximum depth) passes, whatever the order of the nodes.
 
     Args:
         parent: int [N], -1 for a root, in any order.
@@ -29,7 +29,7 @@ def depths(parent: ArrayLike) -> Ints:
     """
     start = arrays.indices("parent", parent)
     arrays.check_parent(start)
-    up = np.zeros(len(start) + 1, dtype=np.int64)  # slot 0 lies above all roots and points to itself
+    up = np.zeros(len(start) + 1, dtype=np.int64)  # slot 0 is above all roots and points to itself
     np.add(start, 1, out=up[1:])
     hops = np.ones(len(up), dtype=np.int32)
     hops[0] = 0
@@ -37,7 +37,7 @@ def depths(parent: ArrayLike) -> Ints:
     for _ in range(len(start).bit_length() + 1):
         if not up.any():
             return hops[1:].astype(np.int64) - 1
-        np.take(hops, up, out=more, mode="clip")  # all are in range; "clip" only skips the check
+        np.take(hops, up, out=more, mode="clip")  # every index is in range; "clip" skips the check
         hops += more
         np.take(up, up, out=far, mode="clip")
         up, far = far, up
@@ -46,15 +46,15 @@ def depths(parent: ArrayLike) -> Ints:
 
 
 def depth_weights(depth: ArrayLike, trained: ArrayLike | None = None, *, discount: float | None = None) -> Floats:
-    """Weigh nodes so that every depth carries the same total weight: ``w_i = N / (D · n_depth(i))``.
+    """Weight nodes so that every depth carries the same total: ``w_i = N / (D · n_depth(i))``.
 
     N nodes, D depths and n_d nodes at depth d are counted over the nodes trained on. Each depth then carries
-    ``N / D``, and the mean weight is 1 (arXiv:2605.06639). With a discount γ instead: ``w_i =
-    N · γ^depth(i) / Σ_j γ^depth(j)``, of mean 1 too. Special cases: a single depth, or γ = 1, gives 1.
+    ``N / D``, and the mean weight is 1 (arXiv:2605.06639). With a discount γ instead, ``w_i =
+    N · γ^depth(i) / Σ_j γ^depth(j)``, whose mean is 1 too. Special cases: a single depth, or γ = 1, gives 1.
 
     Args:
         depth: int [N], >= 0.
-        trained: bool [N]; the others weigh 0 and are not counted. None = all.
+        trained: bool [N]; the other nodes get weight 0 and are not counted. None = all.
         discount: γ in (0, 1]; None = inverse frequency.
 
     Returns:
@@ -82,11 +82,11 @@ def depth_weights(depth: ArrayLike, trained: ArrayLike | None = None, *, discoun
 
 
 def sequence_weights(weight: ArrayLike, node: ArrayLike) -> Floats:
-    """Spread node weights over training sequences, of which a node may give several.
+    """Spread node weights over training sequences; a node may have several.
 
-    ``v_q = M · w_node(q) / Σ_q' w_node(q')`` over the M sequences whose node has a weight: in proportion to
-    the *node's* weight (1/n_d counts nodes, not sequences), with a mean over the sequences trained on of 1.
-    Special case: one sequence per node, ``v = w``.
+    ``v_q = M · w_node(q) / Σ_q' w_node(q')`` over the M sequences whose node has a weight. So a sequence's weight is
+    proportional to its *node's* (1/n_d counts nodes, not sequences), and its mean over the sequences trained on
+    is 1. Special case: one sequence per node, ``v = w``.
 
     Args:
         weight: float [N], node weights as in `NodeTable.weight`.
@@ -105,8 +105,8 @@ def sequence_weights(weight: ArrayLike, node: ArrayLike) -> Floats:
         raise OptionError(f"weight[{row}]", float(weights[row]), "must be finite and >= 0")
     outside = (rows < 0) | (rows >= len(weights))
     if outside.any():
-        mend = f"must be a row of weight, 0 to {len(weights) - 1}"
-        raise OptionError("node", int(rows[outside][0]), mend)
+        fix = f"must be a row of weight, 0 to {len(weights) - 1}"
+        raise OptionError("node", int(rows[outside][0]), fix)
     spread: Floats = weights[rows]
     total = float(spread.sum())
     return spread * (np.count_nonzero(spread) / total) if total > 0 else spread

@@ -123,17 +123,21 @@ class Engine:
         self.close()
 
     def truncate(self) -> tuple[Event, ...]:
-        """End a running rollout by a limit from outside: the root has run out of turns, its descendants are cancelled.
+        """End a running rollout by a limit from outside: the root runs out of turns, its descendants are cancelled.
 
         Returns:
             What happened; nothing if the rollout is over.
         """
-        start = len(self.tree.events)
-        if (root := self.agents.get(0)) is not None:
-            self._drop_launches(root)
-            self._return(root, "turns")
+        log = self.tree.events
+        start = log.size
+        for node in sorted(self.agents, reverse=True):  # children have greater ids than their parents
+            agent = self.agents[node]
+            parent = None if agent.node.parent is None else self.agents[agent.node.parent]
+            if parent is not None:
+                parent.now = max(parent.now, agent.now)
+            self._return(agent, "turns" if parent is None else "cancelled")
         self.close()
-        return tuple(self.tree.events[start:])
+        return tuple(log[start:])
 
     def close(self) -> None:
         """End all sessions; the tree stays."""

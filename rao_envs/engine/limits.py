@@ -12,7 +12,7 @@ from rao_envs.errors import OptionError
 __all__ = ["Latency", "Limits", "TokenCounter", "count_tokens", "grant"]
 
 TokenCounter: TypeAlias = Callable[[str], int]
-"""Counts the tokens of one message."""
+"""Counts the tokens of one message. If it has a method ``system(text)``, that one counts system messages."""
 
 _BYTES_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4

@@ -38,7 +38,8 @@ def _prompt_of(world: World, rules: Rules, delegate: bool) -> Prompt:
     if found is None:
         toolset = Toolset(type(world), delegate=delegate)
         text = f"{world.instructions.strip()}\n\n{rules.format.explain(toolset)}".strip()
-        found = _PROMPTS[key] = Prompt(toolset, text, rules.count(text))
+        count = getattr(rules.count, "system", rules.count)
+        found = _PROMPTS[key] = Prompt(toolset, text, count(text))
     return found
 
 

@@ -1,1 +1,1 @@
-"""Bridges to other libraries, one module each; importing this package imports none of them."""
+"""Adapters for other libraries, one module each. Importing this package imports none of them."""

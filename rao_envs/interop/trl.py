@@ -1,19 +1,19 @@
 """RAO in TRL: a `GRPOTrainer` whose rows are the agents of execution trees, with their own credit.
 
-TRL generates one completion for each prompt and compares the completions of one prompt. `RAOGRPOTrainer` replaces
-that half of it: it collects rollouts with the model that is trained, assigns credit to every node, and hands TRL one
-row for each training sequence. The other half is TRL's: loss, optimiser, logging, checkpoints, adapters.
+TRL generates completions for each prompt and compares the completions of one prompt. `RAOGRPOTrainer` replaces that
+half: it collects rollouts with the model being trained, assigns credit to every node, and gives TRL one row for each
+training sequence. The other half is TRL's: loss, optimiser, logging, checkpoints, adapters.
 
-| TRL's option | here |
+| TRL option | meaning here |
 |---|---|
 | `num_generations` | rollouts of each task: the group |
 | `generation_batch_size` | rollouts collected at a time (tasks times `num_generations`) |
-| `steps_per_generation`, `num_iterations` | as ever: updates made from one collection |
+| `steps_per_generation`, `num_iterations` | unchanged: updates made from one collection |
 | `per_device_train_batch_size` | rows that are differentiated at a time |
-| `max_completion_length` | most tokens of one message |
+| `max_completion_length` | maximum tokens of one message |
 | `temperature` | of the policy |
 | `loss_type` | "dapo" (the default), "cispo" or "dr_grpo": the others divide a sequence by its own length |
-| `beta`, `epsilon`, `delta`, `importance_sampling_level`, ... | as ever |
+| `beta`, `epsilon`, `delta`, `importance_sampling_level`, ... | unchanged |
 | `scale_rewards`, reward functions | unused: the advantages are those of `rao_envs.credit` |
 
 Written for TRL 1.16; needs the extra ``trl``. With several processes, each holds the whole model (no sharding), and
@@ -61,17 +61,17 @@ _NEUTRAL: Mapping[str, Any] = {
     "use_transformers_continuous_batching": False,
     "mask_truncated_completions": False,
 }
-"""Options that would change what is sampled, or which of it is trained on, behind the policy's back."""
+"""Required values of options that would otherwise change what is sampled, or which samples are trained on."""
 
 _OURS = ("reward_funcs", "train_dataset", "eval_dataset", "tools", "rollout_func", "environment_factory")
 
 
-class RAOGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # types of TRL are not looked at
+class RAOGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL's types are not checked
     """TRL's GRPO trainer, on rollouts that are trees.
 
     Attributes:
-        policy: the model that is trained, as the policy that the rollouts are collected with.
-        trees: the rollouts collected last, of this process.
+        policy: the model being trained, as the policy that collects the rollouts.
+        trees: the latest rollouts of this process.
     """
 
     def __init__(
@@ -89,21 +89,21 @@ class RAOGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # types of TRL are not
         concurrency: int = 64,
         **options: Any,
     ) -> None:
-        """Make a trainer; `train` trains.
+        """Make a trainer; call `train` to run it.
 
         Args:
             model: a causal language model, or its name, as TRL takes it.
-            env: what to play: an id for `gymnasium.make`, or a function that makes an environment.
+            env: an id for `gymnasium.make`, or a function that makes an environment.
             tasks: how many tasks (numbers 0, 1, ...), or the task numbers or `Task`s themselves.
-            eval_tasks: likewise, for evaluation.
+            eval_tasks: the same, for evaluation.
             args: TRL's options; see the table above.
             processing_class: the tokenizer, with a chat template; None loads the model's.
-            env_options: keyword arguments for `gymnasium.make`. The policy's token counter is added, if there is
-                none, and its window as the limit `context_tokens`, if there are no limits.
-            credit_options: of `credit.assign`.
-            policy_options: of `HFPolicy`, beyond those that `args` decides.
+            env_options: keyword arguments for `gymnasium.make`. The policy's token counter is added if there is
+                none, and its window as the limit `context_tokens` if there are no limits.
+            credit_options: options of `credit.assign`, including rules of your own.
+            policy_options: options of `HFPolicy`, except those that `args` determines.
             concurrency: environments at once.
-            options: of `GRPOTrainer`, such as `peft_config`, `callbacks` or `optimizers`.
+            options: options of `GRPOTrainer`, such as `peft_config`, `callbacks` or `optimizers`.
 
         Raises:
             OptionError: an option has no meaning here or would change the objective; too few tasks for one
@@ -123,7 +123,9 @@ class RAOGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # types of TRL are not
             **options,
         )
         if self.is_deepspeed_enabled or self.is_fsdp_enabled:
-            raise OptionError("args", "DeepSpeed or FSDP", "a sharded model cannot be sampled from; use DDP, or LoRA")
+            raise OptionError(
+                "args", "DeepSpeed or FSDP", "a sharded model cannot be sampled from here; use DDP or LoRA"
+            )
         self.policy = HFPolicy(
             self.accelerator.unwrap_model(self.model),
             self._tokenizer,
@@ -139,7 +141,7 @@ class RAOGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # types of TRL are not
         self._concurrency = concurrency
 
     def _completed(self, env: str | EnvFactory, options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        """Tell the environment how the model counts tokens and how many it can hold, unless the caller has."""
+        """Add the model's token counter and window to the environment's options, unless the caller gave them."""
         if not isinstance(env, str):
             return options
         ours: dict[str, Any] = {"token_counter": self.policy.token_counter}
@@ -152,15 +154,15 @@ class RAOGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # types of TRL are not
         if "task" not in self._signature_columns:
             self._signature_columns.append("task")
 
-    # What TRL would generate and score --------------------------------------------------------------------
+    # In place of TRL's generation and scoring --------------------------------------------------------------------
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Collect the rollouts of these tasks and return them as TRL's rows, R of them.
 
         Returns:
             "prompt_ids" and "prompt_mask", Long [R, P], padded at the left: what comes before the first sampled
-            token. "completion_ids", "completion_mask" and "tool_mask", Long [R, C], padded at the right: all that
-            follows; the tool mask is 1 on sampled tokens. "advantages", Float [R]: advantage times weight.
+            token. "completion_ids", "completion_mask" and "tool_mask", Long [R, C], padded at the right: everything
+            after it; the tool mask is 1 on sampled tokens. "advantages", Float [R]: advantage times weight.
             "old_per_token_logps", Float [R, C], as sampled. "num_items_in_batch": sampled tokens of all processes.
             "ref_per_token_logps", Float [R, C], if there is a KL term.
         """
@@ -169,10 +171,10 @@ class RAOGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # types of TRL are not
         trees, owners = self._gathered(self.trees)
         table = credit.assign(trees, **self._credit_options)
         self._note(trees, table, mode)
-        found = records(trees, table) if any(tree.invalid is None for tree in trees) else []
-        if not any(record.weight > 0 and any(turn.output_ids for turn in record.turns) for record in found):
+        nodes = records(trees, table) if any(tree.invalid is None for tree in trees) else []
+        if not any(node.weight > 0 and any(turn.output_ids for turn in node.turns) for node in nodes):
             return self._tensors(None, self._padded_rows([0], mode))
-        batch = batch_from_records(found, pad_id=self.policy.pad_id)
+        batch = batch_from_records(nodes, pad_id=self.policy.pad_id)
         owner = torch.tensor(owners)[torch.tensor(table.tree)][batch.row]
         rows = self._padded_rows(owner.bincount(minlength=self.accelerator.num_processes).tolist(), mode)
         mine = batch.select((owner == self.accelerator.process_index).nonzero()[:, 0])
@@ -183,20 +185,20 @@ class RAOGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # types of TRL are not
 
     def _roll_out(self, inputs: list[dict[str, Any]], mode: str) -> list[ExecutionTree]:
         size = self.num_generations if mode == "train" else self.num_generations_eval
-        places = list(dict.fromkeys(row["task"] for row in inputs))
-        if len(inputs) != size * len(places):
-            mend = f"must be a multiple of num_generations={size}, so that no group is divided between processes"
-            raise OptionError("rollouts of one process", len(inputs), mend)
-        # TRL's own count of steps starts afresh when a run is resumed, the state's count does not change within one.
-        # Evaluations are played with the same seeds each time, to be compared with each other.
+        indices = list(dict.fromkeys(row["task"] for row in inputs))
+        if len(inputs) != size * len(indices):
+            fix = f"must be a multiple of num_generations={size}, so that no group is split between processes"
+            raise OptionError("rollouts of one process", len(inputs), fix)
+        # `_step` restarts at 0 when a run is resumed, and `global_step` does not change within one collection: both are
+        # needed. Evaluations use the same seeds each time, so that they can be compared.
         when = (int(self.state.global_step), self._step) if mode == "train" else ()
         seed = derive(self.args.seed, mode, *when)
-        # Under the same precision as the loss: what is sampled from is what is optimised.
+        # In the precision of the loss, so that what is optimised is what was sampled from.
         with self.accelerator.autocast():
             return collect(
                 self._env,
                 self.policy,
-                tasks=[self._tasks[mode][place] for place in places],
+                tasks=[self._tasks[mode][index] for index in indices],
                 group_size=size,
                 seed=seed,
                 env_options=self._env_options,
@@ -205,23 +207,23 @@ class RAOGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # types of TRL are not
             )
 
     def _gathered(self, trees: list[ExecutionTree]) -> tuple[list[ExecutionTree], list[int]]:
-        """Return the rollouts of all processes, and the process that each is of."""
+        """Return the rollouts of all processes, and the process that each came from."""
         if self.accelerator.num_processes == 1:
             return trees, [0] * len(trees)
         both = gather_object([(self.accelerator.process_index, tree) for tree in trees])
         return [tree for _, tree in both], [owner for owner, _ in both]
 
     def _padded_rows(self, counts: list[int], mode: str) -> int:
-        """Return how many rows each process gives: as many as any, and in train mode equal parts of whole rows.
+        """Return how many rows every process returns: the maximum, rounded up to equal parts in train mode.
 
-        TRL drops what is left over from the division into `steps_per_generation` parts, and gathers figures of
-        equal shape from all processes.
+        TRL drops the remainder when it divides rows into `steps_per_generation` parts, and gathers figures of equal
+        shape from all processes.
         """
         part = self.args.steps_per_generation if mode == "train" else 1
         return part * -(-max(1, *counts) // part)
 
     def _tensors(self, batch: Batch | None, rows: int) -> dict[str, Tensor]:
-        """Cut each sequence before its first sampled token; fill up with rows that nothing is learnt from."""
+        """Split each sequence before its first sampled token, and add empty rows that teach nothing."""
         device, pad = self.accelerator.device, self.policy.pad_id
         filler = torch.full((1,), pad)
         prompts, completions, sampled, logprobs, advantages = [], [], [], [], []
@@ -261,10 +263,10 @@ class RAOGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # types of TRL are not
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **options: Any
     ) -> Any:
-        """Go through the rows a few at a time, also when they are differentiated.
+        """Process the rows a few at a time, with gradients too.
 
-        A tree has more rows than a batch of TRL's has completions, and their number is not known before. Each part
-        is run again when its gradient is due, so that the activations of one part at a time are kept.
+        A tree has more rows than a batch of TRL has completions, and their number is not known in advance. Each part
+        is recomputed for its gradient, so that only one part's activations are held at a time.
         """
         step = self.args.per_device_train_batch_size
         score = super()._get_per_token_logps_and_entropies
@@ -292,7 +294,7 @@ class RAOGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # types of TRL are not
         keep = output["completion_ids"].shape[1]
         model, inner = self.ref_model, self.accelerator.unwrap_model(self.model)
         with torch.no_grad(), ExitStack() as stack:
-            if model is None:  # an adapter: what it was, or the model without it
+            if model is None:  # an adapter: its frozen copy, or the model without it
                 name = "ref" if "ref" in inner.peft_config else None
                 stack.enter_context(use_adapter(inner, adapter_name=name))
                 model = self.model
@@ -303,20 +305,20 @@ class RAOGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # types of TRL are not
 
     def _note(self, trees: list[ExecutionTree], table: NodeTable, mode: str) -> None:
         summary = metrics.summary(trees)
-        found = self._metrics[mode]
+        logged = self._metrics[mode]
         for name, value in summary.items():
             if isinstance(value, int | float):
-                found[f"rao/{name}"].append(float(value))
+                logged[f"rao/{name}"].append(float(value))
         judged = table.reward[(table.parent < 0) & (table.reward == table.reward)]
         if len(judged):
-            found["reward"].append(float(judged.mean()))
+            logged["reward"].append(float(judged.mean()))
         if mode == "train":
             valid = [turn for tree in trees if tree.invalid is None for node in tree.nodes for turn in node.turns]
             self.state.num_input_tokens_seen += sum(turn.prompt_tokens + turn.output_tokens for turn in valid)
-        found["num_tokens"] = [float(self.state.num_input_tokens_seen)]
+        logged["num_tokens"] = [float(self.state.num_input_tokens_seen)]
 
     def _log_rows(self, batch: Batch) -> None:
-        """Keep prompts and completions for TRL's table of them, if that is asked for."""
+        """Keep prompts and completions for TRL's table, if `log_completions` is set."""
         if not self.log_completions:
             return
         for row in range(len(batch)):
@@ -327,39 +329,43 @@ class RAOGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # types of TRL are not
 
 
 def _node_credit(**_: Any) -> list[float]:
-    """Stand in for the reward function without which TRL makes no trainer."""
+    """Placeholder for the reward function that TRL requires."""
     raise AssertionError("rewards come from rao_envs.credit")
 
 
 def _check(args: GRPOConfig, options: Mapping[str, Any]) -> None:
     for name in _OURS:
         if options.get(name) is not None:
-            raise OptionError(name, options[name], "has no meaning here: env and tasks say what is played and judged")
+            raise OptionError(
+                name,
+                options[name],
+                "has no meaning here: env and tasks determine what is played and judged; leave it out",
+            )
     for name, neutral in _NEUTRAL.items():
         if getattr(args, name) != neutral:
-            mend = f"must be {neutral!r}: what is trained on is what was sampled from the whole distribution"
-            raise OptionError(f"args.{name}", getattr(args, name), mend)
+            fix = f"must be {neutral!r}: training needs all samples, drawn from the whole distribution"
+            raise OptionError(f"args.{name}", getattr(args, name), fix)
     if args.loss_type not in _LOSSES:
-        mend = f"must be one of {', '.join(_LOSSES)}; the others weigh a token by the length of its sequence or batch"
-        raise OptionError("args.loss_type", args.loss_type, mend)
+        fix = f"must be one of {', '.join(_LOSSES)}; the others weight a token by the length of its sequence or batch"
+        raise OptionError("args.loss_type", args.loss_type, fix)
 
 
 def _check_enough(args: GRPOConfig, tasks: list[int | Task]) -> None:
     needed = args.generation_batch_size // args.num_generations
     if len(tasks) < needed:
-        mend = f"one batch takes {needed} (generation_batch_size / num_generations); give more, or collect fewer"
-        raise OptionError("tasks", len(tasks), mend)
+        fix = f"one batch needs {needed} (generation_batch_size / num_generations); give more, or collect fewer"
+        raise OptionError("tasks", len(tasks), fix)
 
 
 def _listed(name: str, tasks: int | Iterable[int | Task] | None) -> list[int | Task]:
     listed: list[int | Task] = [] if tasks is None else list(range(tasks)) if isinstance(tasks, int) else list(tasks)
     if tasks is not None and not listed:
-        raise OptionError(name, tasks, "names no task; give a number above 0 or some task numbers")
+        raise OptionError(name, tasks, "is empty; give a number above 0 or some task numbers")
     return listed
 
 
 def _dataset(tasks: list[int | Task]) -> Dataset:
-    """Return what TRL shuffles and repeats: one row for each task, whose prompt nobody reads."""
+    """Return the rows that TRL shuffles and repeats, one for each task. Their prompts are not used."""
     names = [task.id if isinstance(task, Task) else str(task) for task in tasks]
     return Dataset.from_dict({"prompt": names, "task": list(range(len(tasks)))})
 

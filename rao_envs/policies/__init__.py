@@ -1,4 +1,4 @@
-"""Whatever answers "what does this node do now?"."""
+"""Policies: they decide what a node does next."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from rao_envs.policies.local import TorchPolicy
 from rao_envs.policies.scripted import QuittingPolicy, RandomPolicy, ScriptedPolicy
 
 if TYPE_CHECKING:
-    from rao_envs.policies.gpt import GPT, GPTConfig, GPTPolicy
+    from rao_envs.policies.gpt import GPT, GPTConfig, GPTPolicy, SlotTokenizer
     from rao_envs.policies.hf import HFPolicy
-    from rao_envs.policies.tokenizer import SlotTokenizer
 
 __all__ = [
     "GPT",
@@ -29,8 +28,8 @@ __all__ = [
     "views",
 ]
 
-_LAZY = {"GPT": "gpt", "GPTConfig": "gpt", "GPTPolicy": "gpt", "HFPolicy": "hf", "SlotTokenizer": "tokenizer"}
-"""Where the names live that nobody should pay for who does not use them: most of these need torch."""
+_LAZY = {"GPT": "gpt", "GPTConfig": "gpt", "GPTPolicy": "gpt", "HFPolicy": "hf", "SlotTokenizer": "gpt"}
+"""Modules of the names that are loaded when they are used: most of them need torch."""
 
 
 def __getattr__(name: str) -> Any:

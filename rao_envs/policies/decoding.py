@@ -14,11 +14,13 @@ with extra("hf", __name__):
     import torch
     from torch import Tensor
 
+from rao_envs.policies.sampling import draw
+
 __all__ = ["Draft", "complete", "positions", "understood"]
 
 _COMPACT = 0.75
-"""The batch is made smaller when this share of its rows or less goes on: copying the cache costs about as much as
-reading it, which every step does."""
+"""The batch shrinks when at most this share of its rows is unfinished: copying the cache costs about as much as reading
+it, which every step does."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,9 +29,9 @@ class Draft:
 
     Attributes:
         prompt: token ids that it follows, length P > 0.
-        limit: most tokens, at least 1.
-        random: where its draws come from, one for each token.
-        ended: whether it is complete, asked after each token.
+        limit: maximum number of tokens, at least 1.
+        random: source of its draws, one for each token.
+        ended: whether the message is complete, called after each token.
         ids: tokens so far.
         logprobs: their log-probabilities under the distribution that they were drawn from.
         done: whether no more tokens follow.
@@ -44,7 +46,7 @@ class Draft:
     done: bool = False
 
     def add(self, token: int, logprob: float) -> None:
-        """Take one more token."""
+        """Append one token."""
         self.ids.append(token)
         self.logprobs.append(logprob)
         self.done = len(self.ids) >= self.limit or self.ended(self.ids)
@@ -57,7 +59,7 @@ def understood(model: Any) -> frozenset[str]:
 
 
 def positions(mask: Tensor) -> Tensor:
-    """Number the tokens of each row from 0, wherever it is padded.
+    """Number the tokens of each row from 0, on whichever side it is padded.
 
     Args:
         mask: Long or Bool [B, L], 0 where padded.
@@ -71,14 +73,14 @@ def positions(mask: Tensor) -> Tensor:
 def complete(model: Any, drafts: Sequence[Draft], *, temperature: float, pad_id: int) -> None:
     """Sample every draft to its end, all in one batch, padded at the left, with one cache of keys and values.
 
-    A row's draws are its own, so that what it samples does not depend on the other rows but for the rounding of
-    sums. The caller sees to `torch.no_grad` and to the model's mode.
+    A row's draws are its own, so what it samples does not depend on the other rows, except for rounding in sums. The
+    caller is responsible for `torch.no_grad` and the model's mode.
 
     Args:
         model: a causal language model of transformers, or an adapter around one.
         drafts: at least one; completed in place.
         temperature: logits are divided by it; 0 takes the likeliest token, whose log-probability is then 0.
-        pad_id: fills the left; attention never sees it.
+        pad_id: fills the left; attention never reads it.
     """
     takes = understood(model)
     ids, mask = _padded(drafts, pad_id, next(model.parameters()).device)
@@ -103,7 +105,7 @@ def complete(model: Any, drafts: Sequence[Draft], *, temperature: float, pad_id:
         going = [row for row, draft in enumerate(live) if not draft.done]
         if not going:
             return
-        # A finished row stays where it is: its next position may be beyond what the model knows.
+        # A finished row does not advance: its next position may exceed the model's maximum.
         place = place[:, -1:] + torch.tensor([[not draft.done] for draft in live], device=ids.device)
         if len(going) <= _COMPACT * len(live) and hasattr(cache, "batch_select_indices"):
             rows = torch.tensor(going, device=ids.device)
@@ -125,24 +127,6 @@ def _padded(drafts: Sequence[Draft], pad_id: int, device: torch.device) -> tuple
 
 
 def _draw(logits: Tensor, temperature: float, uniform: list[float]) -> tuple[Tensor, Tensor]:
-    """Draw one token a row by inverting the distribution function at a number in [0, 1).
-
-    Args:
-        logits: Float [B, V].
-        temperature: 0 takes the likeliest.
-        uniform: length B.
-
-    Returns:
-        Tokens, Long [B], and their log-probabilities, Float [B].
-    """
-    if temperature == 0:
-        return logits.argmax(-1), logits.new_zeros(len(logits))
-    logprobs = (logits.float() / temperature).log_softmax(-1)
-    # Double precision, lest the sum over a large vocabulary round rare tokens away; Apple's GPUs have none.
-    exact = logprobs.cpu() if logprobs.device.type == "mps" else logprobs
-    below = exact.double().exp().cumsum(-1)
-    total = below[:, -1:]
-    # At most 1 - 2**-53 times the total, which never rounds to the total: some place always lies above it.
-    aim = torch.tensor(uniform, dtype=torch.float64, device=below.device)[:, None] * total
-    token = torch.searchsorted(below, aim, right=True).to(logprobs.device)
-    return token[:, 0], logprobs.gather(1, token)[:, 0]
+    # Apple's GPUs have no float64.
+    where = "cpu" if logits.device.type == "mps" else logits.device
+    return draw(logits, temperature, torch.tensor(uniform, dtype=torch.float64, device=where))

@@ -1,4 +1,4 @@
-"""Any causal language model of Hugging Face transformers as a policy, on this machine."""
+"""Any causal language model of Hugging Face transformers as a policy, in this process."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ class HFPolicy:
     """A causal language model and its tokenizer, answering all waiting nodes in batches.
 
     Every message comes with its `Sample`: the token ids that the model was given, those it sampled, and their
-    log-probabilities under the very distribution they were drawn from. Nothing that was sampled is tokenised
-    again: see `ChatTemplate`. A message ends with the model's own end token, or where the action is complete: see
-    `Stop`. What a node samples depends on `View.seed` and on its own prompt, not on who else is in the batch (but
-    for the rounding of floating-point sums).
+    log-probabilities under the distribution they were drawn from. Sampled tokens are never re-tokenised: see
+    `ChatTemplate`. A message ends with the model's own end token, or where the action is complete: see `Stop`. What a
+    node samples depends on `View.seed` and on its own prompt, not on the rest of the batch (except for rounding in
+    floating-point sums).
 
-    Sampling is from the model's whole distribution at the given temperature. There is no top-p or top-k: they
-    would optimise one distribution with samples of another. The sampling options in a model's
-    ``generation_config`` are ignored for the same reason; its end tokens are heeded.
+    Tokens are drawn from the model's whole distribution at the given temperature. There is no top-p or top-k: with
+    them, samples of one distribution would optimise another. The sampling options in a model's
+    ``generation_config`` are ignored for the same reason; its end tokens are used.
 
-    Use it with a window that fits the model, and with its own count of tokens:
+    Give the environment the model's window and its token counter:
 
         policy = HFPolicy(model, tokenizer)
         options = {"token_counter": policy.token_counter, "limits": {"context_tokens": policy.context_tokens}}
         trees = collect("TextCraftSynth-v0", policy, tasks=8, env_options=options)
 
     Attributes:
-        model: the model. Its dropout is switched off for good, since a policy that forgets at random when it is
-            optimised is not the one that was sampled from.
+        model: the model. Its dropout is switched off permanently, since with dropout the policy that is optimised is
+            not the one that was sampled from.
         tokenizer: its tokenizer.
         temperature: logits are divided by it; 0 takes the likeliest token, for evaluation.
-        max_new_tokens: longest message.
-        max_batch_tokens: most tokens in one batch, padding and new tokens counted.
-        context_tokens: most tokens of a prompt and its message together; None = the model knows no bound.
-        pad_id: token that fills up short rows; attention never sees it.
+        max_new_tokens: maximum tokens of a message.
+        max_batch_tokens: maximum tokens of one batch, including padding and new tokens.
+        context_tokens: maximum tokens of a prompt and its message together; None = the model has no limit.
+        pad_id: token that fills short rows; attention never reads it.
         seconds: time spent in sampling from the model so far.
     """
 
@@ -71,21 +71,21 @@ class HFPolicy:
         stop: Sequence[str] | None = None,
         template_options: Mapping[str, Any] | None = None,
     ) -> None:
-        """Play with a model that is where it should be, in the precision it should have.
+        """Wrap a model that is on its device already, in its final precision.
 
         Args:
             model: from ``AutoModelForCausalLM``, or a PEFT adapter around one.
             tokenizer: the model's, with a chat template.
             temperature: at least 0.
             max_new_tokens: at least 1.
-            max_batch_tokens: at least 1; a longer prompt makes a batch of its own. Lower it if memory runs out.
-            context_tokens: smaller than the model's window, if that is to be; None takes the model's.
+            max_batch_tokens: at least 1; a longer prompt forms a batch of its own. Lower it if memory runs out.
+            context_tokens: at most the model's window; None takes the model's.
             stop: texts that end a message; None takes those of the action format, see `Stop`.
-            template_options: what else the chat template takes, such as ``{"enable_thinking": False}``.
+            template_options: other arguments of the chat template, such as ``{"enable_thinking": False}``.
 
         Raises:
-            OptionError: an impossible option; a model that is no causal language model, or with a smaller
-                vocabulary than the tokenizer; a tokenizer without chat template or without an end token.
+            OptionError: an impossible option; a model that is not a causal language model, or whose vocabulary is
+                smaller than the tokenizer's; a tokenizer without a chat template or an end token.
         """
         if not (temperature >= 0 and math.isfinite(temperature)):
             raise OptionError("temperature", temperature, "must be a finite number >= 0")
@@ -113,7 +113,7 @@ class HFPolicy:
     def from_pretrained(
         cls, name: str, *, device: str | torch.device | None = None, dtype: str | torch.dtype = "auto", **options: Any
     ) -> HFPolicy:
-        """Load model and tokenizer, and make a policy of them.
+        """Load a model and its tokenizer, and make a policy of them.
 
         Args:
             name: a folder, or a name on the Hugging Face Hub.
@@ -137,17 +137,17 @@ class HFPolicy:
 
     @property
     def token_counter(self) -> TokenCounter:
-        """Counts the tokens of one message, the template's frame included: for `RecursiveEnv`."""
+        """Counts the tokens of one message, including the template's frame: a `token_counter` for environments."""
         return self._chat.count
 
     def __call__(self, views: Sequence[View]) -> list[Action]:
         """Answer each view.
 
-        A node whose prompt leaves no room in the model's window gets an empty message, with which an environment
-        of a fitting `context_tokens` ends it.
+        A node whose prompt leaves no room in the model's window gets an empty message, and an environment whose
+        `context_tokens` matches the window then ends it.
 
         Raises:
-            OptionError: the environment's `context_tokens` exceeds the model's window, and so went on regardless.
+            OptionError: the environment did not end such a node: its `context_tokens` exceeds the model's window.
         """
         drafts = [self._draft(view) for view in views]
         began = time.perf_counter()
@@ -163,7 +163,7 @@ class HFPolicy:
         return [self._action(draft) for draft in drafts]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the message that sampled tokens are, without the token that ended it."""
+        """Return the text of a sampled message, without the token that ended it."""
         return self._chat.decode(ids)
 
     def _draft(self, view: View) -> Draft:
@@ -187,20 +187,20 @@ class HFPolicy:
     def _check_ended(self, view: View, size: int) -> None:
         turns = view.node.turns
         if turns and turns[-1].sample is not None and not turns[-1].sample.output_ids:
-            mend = (
-                f"the model's window; node {view.node.address} goes on with a prompt of {size} tokens. Make the "
+            fix = (
+                f"is too small: node {view.node.address} was continued with a prompt of {size} tokens. Make the "
                 "environment with limits={'context_tokens': policy.context_tokens} or less"
             )
-            raise OptionError("context_tokens", self.context_tokens, mend)
+            raise OptionError("context_tokens", self.context_tokens, fix)
 
     def _text(self, token: int) -> str:
-        """Return what a token looks like by itself: enough to know that no stop can end with it."""
+        """Return the text of a single token: enough to rule out that a stop ends with it."""
         if token not in self._characters:
             self._characters[token] = self.tokenizer.decode([token])
         return self._characters[token]
 
     def _batches(self, drafts: list[Draft]) -> Iterator[list[Draft]]:
-        """Pack drafts alike in length into batches of at most `max_batch_tokens`, longest first."""
+        """Pack drafts of similar length into batches of at most `max_batch_tokens`, longest first."""
         batch: list[Draft] = []
         size = 0
         for draft in sorted(drafts, key=lambda draft: -len(draft.prompt)):
@@ -225,17 +225,17 @@ class HFPolicy:
         return next(self.parameters()).device
 
     def logits(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Return the distribution that tokens are sampled from, at every place.
+        """Return the distribution that tokens are sampled from, at every position.
 
         Args:
-            input_ids: Long [Q, L], padded at either side.
+            input_ids: Long [Q, L], padded on either side.
             attention_mask: Bool [Q, L], False where padded.
 
         Returns:
             Float32 [Q, L, V], divided by the temperature: ``[:, t]`` is the distribution of token t + 1.
 
         Raises:
-            OptionError: the temperature is 0, which is no distribution to differentiate.
+            OptionError: the temperature is 0, which gives no distribution to differentiate.
         """
         if self.temperature == 0:
             raise OptionError("temperature", 0, "has no gradient; sample at a temperature above 0 to train")
@@ -253,7 +253,7 @@ class HFPolicy:
         return dict(self.model.state_dict())
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """Take up weights that `state_dict` returned."""
+        """Load weights that `state_dict` returned."""
         return self.model.load_state_dict(state_dict)
 
     def train(self, mode: bool = True) -> HFPolicy:
@@ -267,24 +267,24 @@ def _check_model(model: Any) -> None:
     if not hasattr(model, "get_output_embeddings") or config is None:
         raise OptionError("model", type(model).__name__, "must be a causal language model of transformers")
     if getattr(config, "is_encoder_decoder", False) or model.get_output_embeddings() is None:
-        mend = "is no causal language model: load it with AutoModelForCausalLM"
-        raise OptionError("model", type(model).__name__, mend)
+        fix = "is not a causal language model; load one with AutoModelForCausalLM"
+        raise OptionError("model", type(model).__name__, fix)
 
 
 def _check_vocabulary(model: Any, tokenizer: Any) -> None:
     rows = int(model.get_input_embeddings().weight.shape[0])
     needed = max(tokenizer.get_vocab().values()) + 1
     if rows < needed:
-        mend = f"has fewer rows than the tokenizer's {needed} ids: model.resize_token_embeddings({needed})"
-        raise OptionError("model.get_input_embeddings()", rows, mend)
+        fix = f"has fewer rows than the tokenizer has ids ({needed}); call model.resize_token_embeddings({needed})"
+        raise OptionError("model.get_input_embeddings()", rows, fix)
 
 
 def _window(model: Any, asked: int | None) -> int | None:
     config = model.config.get_text_config()
-    found = getattr(config, "max_position_embeddings", None)
-    if asked is not None and (asked < 2 or (found is not None and asked > found)):
-        raise OptionError("context_tokens", asked, f"must lie between 2 and the model's {found or 'window'}")
-    return found if asked is None else asked
+    maximum = getattr(config, "max_position_embeddings", None)
+    if asked is not None and (asked < 2 or (maximum is not None and asked > maximum)):
+        raise OptionError("context_tokens", asked, f"must lie between 2 and the model's {maximum or 'window'}")
+    return maximum if asked is None else asked
 
 
 def _ends(model: Any) -> list[int]:
@@ -299,6 +299,6 @@ def _switch_dropout_off(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-        # Attention takes its rate from an attribute of the layer around it.
+        # Attention reads its rate from an attribute of the surrounding layer.
         if isinstance(getattr(module, "attention_dropout", None), float):
             module.attention_dropout = 0.0

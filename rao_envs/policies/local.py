@@ -1,4 +1,4 @@
-"""What a trainer asks of a policy whose weights are in this process."""
+"""What a trainer requires of a policy whose weights are in this process."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["TorchPolicy", "find_device"]
 
 
 class TorchPolicy(Protocol):
-    """A policy that can be sampled from and differentiated; an `nn.Module` has most of it already.
+    """A policy that can be sampled from and differentiated. An `nn.Module` has most of the methods already.
 
-    A policy may also keep a number `seconds`, the time it has spent inside its model since it was made. The
-    trainer then reports what sampling cost beside the model, which it cannot tell apart otherwise.
+    A policy may also have a number `seconds`, the time it has spent inside its model since it was made. Only then can
+    the trainer report what sampling costs outside the model.
     """
 
     @property
@@ -41,15 +41,15 @@ class TorchPolicy(Protocol):
         ...
 
     def logits(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Return the distribution that tokens are sampled from, at every place.
+        """Return the distribution that tokens are sampled from, at every position.
 
         Args:
             input_ids: Long [Q, L], padded at the right with `pad_id`.
             attention_mask: Bool [Q, L], False where padded.
 
         Returns:
-            Float [Q, L, V]: ``[:, t]`` belongs to token t + 1. Divided by the sampling temperature already, so
-            that the probability of a token is what it was when it was sampled, until the weights change.
+            Float [Q, L, V]: ``[:, t]`` belongs to token t + 1. Already divided by the sampling temperature:
+            until the weights change, a token has the probability that it was sampled with.
         """
         ...
 
@@ -58,11 +58,11 @@ class TorchPolicy(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a checkpoint needs."""
+        """Return everything that a checkpoint needs."""
         ...
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """Take up what `state_dict` returned."""
+        """Load what `state_dict` returned."""
         ...
 
     def train(self, mode: bool = True) -> Any:
@@ -78,7 +78,7 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
 
     Raises:
         ImportError: torch is not installed.
-        OptionError: there is no such device here.
+        OptionError: this machine has no such device.
     """
     with extra("train", "find_device"):
         import torch
@@ -86,7 +86,7 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=device)
-    except (AssertionError, RuntimeError) as error:  # torch raises either, by how it was built
+    except (AssertionError, RuntimeError) as error:  # torch raises either, depending on how it was built
         reason = str(error).splitlines()[0].rstrip(".")
         raise OptionError("device", name, f'cannot be used here ({reason}); try "cpu"') from None
     return device

@@ -20,18 +20,18 @@ class ScriptedPolicy:
         self.act = act
 
     def __call__(self, views: Sequence[View]) -> list[str | Action]:
-        """Answer each view by itself."""
+        """Answer each view on its own."""
         return [self.act(view) for view in views]
 
 
 class QuittingPolicy:
-    """A scripted policy whose subagents now and then give up instead of working.
+    """A scripted policy whose subagents sometimes give up instead of working.
 
-    Groups of its rollouts differ, so that there is credit to be assigned without a model.
+    The rollouts of a group differ, so there is credit to assign without a model.
     """
 
     def __init__(self, act: Callable[[View], str | Action], rate: float) -> None:
-        """Wrap `act`; a share `rate` of all subagents calls `finish` at once, chosen by the view's seed.
+        """Wrap `act`; a share `rate` of all subagents, chosen by the view's seed, calls `finish` at once.
 
         Raises:
             OptionError: the rate is not in [0, 1].
@@ -42,7 +42,7 @@ class QuittingPolicy:
         self.rate = rate
 
     def __call__(self, views: Sequence[View]) -> list[str | Action]:
-        """Answer each view by itself."""
+        """Answer each view on its own."""
         return [self._give_up(view) if self._quits(view) else self.act(view) for view in views]
 
     def _quits(self, view: View) -> bool:

@@ -1,4 +1,4 @@
-"""Where a sampled message is complete: a model need not be trained to stop there by itself."""
+"""Where a sampled message is complete, so that a model need not be trained to stop there by itself."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ _CLOSING = {"code": "</python>", "calls": "</tool_calls>"}
 
 
 class Stop:
-    """Whether a message, as far as it has been sampled, is complete.
+    """Decides whether the message sampled so far is complete.
 
-    | format | complete is |
+    | format | complete at |
     |---|---|
     | "code" | ``</python>`` |
     | "calls" | one whole JSON value, bare or in a fenced block; ``</tool_calls>`` |
 
-    Nothing within a thought (``<think>`` and its like) counts, nor does anything in a thought that was never closed.
-    Several ``<tool_call>`` blocks may follow each other, so that their end is left to the model.
+    Nothing inside a thought (``<think>`` and similar tags) counts, even if the thought is never closed. Several
+    ``<tool_call>`` blocks may follow each other, so there the model itself ends the message.
     """
 
     def __init__(self, texts: Sequence[str] | None = None) -> None:
         """Choose what ends a message.
 
         Args:
-            texts: texts that end a message, whatever the format; () leaves the end to the model alone. None
-                takes those of the table.
+            texts: texts that end a message, whatever the format; () leaves the end to the model. None takes those
+                of the table.
 
         Raises:
-            OptionError: not a sequence of texts.
+            OptionError: `texts` is not a sequence of non-empty texts.
         """
         if texts is not None and (isinstance(texts, str) or not all(isinstance(t, str) and t for t in texts)):
             raise OptionError("stop", texts, "must be a list of texts such as ['</python>'], or None")
         self._texts = None if texts is None else tuple(texts)
 
     def last(self, action_format: str) -> frozenset[str]:
-        """Return the characters with one of which every complete message comes to its end."""
+        """Return the characters that a complete message can end with."""
         if self._texts is not None:
             return frozenset(text[-1] for text in self._texts)
         return frozenset(">" if action_format == "code" else ">]}`")

@@ -13,9 +13,8 @@ import rao_envs
 from rao_envs.env import RecursiveEnv
 from rao_envs.extras import extra
 from rao_envs.policies import ScriptedPolicy, View
-from rao_envs.policies.gpt import GPTPolicy
-from rao_envs.training import RAOTrainer
-from rao_envs.training.imitation import new_gpt
+from rao_envs.policies.gpt import GPTPolicy, new_gpt
+from rao_envs.training import CollectConfig, OptimConfig, RAOTrainer, RunConfig
 
 with extra("train", __name__):
     import torch
@@ -36,8 +35,8 @@ def _oracle() -> ScriptedPolicy:
 class _Puppet(GPTPolicy):
     """Does all the work of sampling, then says what a script says: the usual play, without an hour of training."""
 
-    def _job(self, place: int, view: View) -> Any:
-        job = super()._job(place, view)
+    def _job(self, index: int, view: View) -> Any:
+        job = super()._job(index, view)
         ids = [*self.tokenizer.encode(str(_oracle().act(view)), job.names), self.tokenizer.end]
         job.draws[: len(ids)] = ids  # the script's tokens where the random numbers would be
         return job
@@ -105,14 +104,10 @@ def outside(steps: int = 2, tasks: int = 8) -> dict[str, Any]:
     trainer = RAOTrainer(
         policy,
         ENV,
-        env_options=_options(policy),
         steps=steps,
-        tasks_per_step=tasks,
-        group_size=8,
-        minibatches=8,
-        max_sequences=2_000,
-        max_tokens=4_096,
-        progress=False,
+        collect=CollectConfig(tasks_per_step=tasks, group_size=8, env_options=_options(policy)),
+        optim=OptimConfig(minibatches=8, max_sequences=2_000, max_tokens=4_096),
+        run=RunConfig(progress=False),
     )
     rows = trainer.run()
     seconds = sum(row["time/step"] for row in rows)

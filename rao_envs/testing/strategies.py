@@ -31,12 +31,12 @@ from rao_envs.tree import ExecutionTree
 with extra("test", __name__):
     from hypothesis import strategies as st
 
-__all__ = ["Forest", "LogWriter", "execution_trees", "forests", "grow_tree", "successes"]
+__all__ = ["ForestArrays", "LogWriter", "execution_trees", "forests", "grow_tree", "successes"]
 
 _TEXTS = ("", "x = 1", "wörter", "två\nrader", "\u2028", '"\\', "🙂" * 3)
 
 
-class Forest(NamedTuple):
+class ForestArrays(NamedTuple):
     """Arrays for `credit.assign_forest(*forest)`: parents first, trees end to end.
 
     Attributes:
@@ -66,7 +66,7 @@ def forests(
     max_tree_nodes: int = 8,
     max_groups: int = 3,
     unjudged: bool = True,
-) -> Forest:
+) -> ForestArrays:
     """Draw the nodes of a batch.
 
     Args:
@@ -83,7 +83,7 @@ def forests(
         parent += [-1, *(first + draw(st.integers(0, place - 1)) for place in range(1, size))]
     success = draw(st.lists(successes(unjudged), min_size=len(parent), max_size=len(parent)))
     group = draw(st.lists(st.integers(0, max_groups - 1), min_size=len(sizes), max_size=len(sizes)))
-    return Forest(
+    return ForestArrays(
         np.array(success, dtype=np.float64),
         np.array(parent),
         np.repeat(np.arange(len(sizes)), sizes),

@@ -57,7 +57,7 @@ def toy_task(index: int) -> Task:
 
 def toy_oracle(view: View) -> str:
     """Delegate two parts once, if that is allowed, and succeed."""
-    parts = not view.node.turns and view.node.depth < 2 and "launch_subagent" in view.node.system
+    parts = not view.node.turns and view.node.depth < 2 and view.node.may_delegate
     if view.format == "calls":
         return say(launch("left"), launch("right")) if parts else say(finish(1))
     if parts:

@@ -1,13 +1,15 @@
 """From trees to gradients: records, padded batches, the loss, and a trainer small enough to read.
 
-`records` and its files need numpy only; everything else needs torch (``pip install "rao-envs[train]"``) and is
-loaded when it is used.
+Records, their files and the configuration classes need numpy only; everything else needs torch
+(``pip install "rao-envs[train]"``) and is loaded when it is used.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from rao_envs.training.config import CollectConfig, LossConfig, OptimConfig, RunConfig
 
 # Not lazily: the function would be hidden by the module of its name.
 from rao_envs.training.records import (
@@ -36,9 +38,13 @@ _HOMES = {
 
 __all__ = [
     "Batch",
+    "CollectConfig",
+    "LossConfig",
     "LossOutput",
     "NodeRecord",
+    "OptimConfig",
     "RAOTrainer",
+    "RunConfig",
     "Totals",
     "TrainingSequence",
     "TurnRecord",

@@ -1,4 +1,4 @@
-"""Checkpoints that a kill at any moment cannot spoil."""
+"""Checkpoints that survive being killed at any moment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from rao_envs.extras import extra
 with extra("train", __name__):
     import torch
 
+from rao_envs.credit.rules import name_of
 from rao_envs.errors import CorruptCheckpoint, OptionError
 
 __all__ = ["Checkpoints", "plain"]
@@ -24,15 +27,15 @@ _NAME = re.compile(r"step-(\d+)\.pt")
 class Checkpoints:
     """The checkpoints of one run: a folder with `config.json` and `step-00000010.pt` and so on.
 
-    A file is written under another name and renamed when it is whole, so that what has the right name is whole.
+    A file is written under a temporary name and renamed when it is complete, so a file with the right name is complete.
 
     Attributes:
         folder: where they are.
-        keep: how many are kept, the latest.
+        keep: how many of the latest are kept.
     """
 
     def __init__(self, folder: Path, keep: int, config: Mapping[str, Any]) -> None:
-        """Open a folder, or make it.
+        """Open a folder, or create it.
 
         Raises:
             OptionError: it holds a run with another configuration, or `keep` is not positive.
@@ -65,7 +68,7 @@ class Checkpoints:
         """Return the state that was saved last, its tensors on the CPU; None if there is none.
 
         Raises:
-            CorruptCheckpoint: the file cannot be read; the one before it may be used if this one is deleted.
+            CorruptCheckpoint: the file cannot be read. Delete it to resume from the one before.
         """
         paths = self._paths()
         if not paths:
@@ -73,9 +76,9 @@ class Checkpoints:
         try:
             # weights_only: a checkpoint is data, and loading one must not run code.
             state: dict[str, Any] = torch.load(paths[-1], map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises whatever its parts do
-            mend = "cannot be read; delete it to go on from the one before"
-            raise CorruptCheckpoint(f"{paths[-1]} {mend}: {error!r:.200}") from error
+        except Exception as error:  # torch documents no common base class for what it raises
+            fix = "cannot be read; delete it to resume from the one before"
+            raise CorruptCheckpoint(f"{paths[-1]} {fix}: {error!r:.200}") from error
         return state
 
     def _paths(self) -> list[Path]:
@@ -83,20 +86,32 @@ class Checkpoints:
 
 
 def plain(value: Any) -> Any:
-    """Return an option as JSON-able data that tells it from others, in every process the same."""
+    """Return an option as JSON-able data that differs where the option does, and is the same in every process.
 
-    def name(part: Any) -> Any:
-        return part.to_dict() if hasattr(part, "to_dict") else getattr(part, "__qualname__", type(part).__qualname__)
+    A function is its qualified name, a `functools.partial` that of its function and what is bound to it, a dataclass
+    its fields, and any other object its class. So two lambdas of one scope are the same.
+    """
 
-    return json.loads(json.dumps(value, default=name))
+    def data(part: Any) -> Any:
+        if isinstance(part, partial):
+            return {"function": part.func, "args": part.args, "keywords": part.keywords}
+        if hasattr(part, "to_dict"):
+            return part.to_dict()
+        if hasattr(part, "tolist"):
+            return part.tolist()
+        if is_dataclass(part) and not isinstance(part, type):
+            return {"class": type(part), **{field.name: getattr(part, field.name) for field in fields(part)}}
+        return name_of(part)
+
+    return json.loads(json.dumps(value, default=data))
 
 
 def _compare(folder: Path, theirs: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     ours = json.loads(json.dumps(config))
     for name in sorted({*theirs, *ours}):
         if theirs.get(name) != ours.get(name):
-            mend = f"holds a run with {name}={theirs.get(name)!r:.200}, this one has {ours.get(name)!r:.200}"
-            raise OptionError("folder", str(folder), f"{mend}; use another folder, or the same configuration")
+            found = f"holds a run with {name}={theirs.get(name)!r:.200}, this one has {ours.get(name)!r:.200}"
+            raise OptionError("folder", str(folder), f"{found}; use another folder, or the same configuration")
 
 
 def _write(path: Path, data: bytes) -> None:

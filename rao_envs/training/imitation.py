@@ -1,15 +1,14 @@
-"""A start for a policy that knows nothing: learn to write what a scripted policy wrote.
+"""A warm start for an untrained policy: imitate what a scripted policy wrote.
 
-Imitation is the same gradient with every advantage 1: the loss is `rao_loss` on sequences of a script's play.
+Imitation is the same gradient with every advantage 1: the loss is `rao_loss` on the sequences of a script's play.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,8 @@ with extra("train", __name__):
     import torch
 
 from rao_envs.errors import OptionError
+from rao_envs.policies.gpt.policy import GPTPolicy
+from rao_envs.policies.gpt.storage import load_gpt, new_gpt, save_gpt
 from rao_envs.policies.local import TorchPolicy
 from rao_envs.seeding import derive
 from rao_envs.training.batch import batch_of
@@ -26,10 +27,7 @@ from rao_envs.training.loss import rao_loss
 from rao_envs.training.records import TrainingSequence
 from rao_envs.tree import ExecutionTree, Node
 
-if TYPE_CHECKING:
-    from rao_envs.policies.gpt import GPTPolicy
-
-__all__ = ["imitate", "load_gpt", "new_gpt", "save_gpt", "start_gpt", "transcript"]
+__all__ = ["imitate", "start_gpt", "transcript"]
 
 
 def imitate(
@@ -42,16 +40,16 @@ def imitate(
     seed: int = 0,
     note: Callable[[int, float], object] = lambda epoch, loss: None,
 ) -> list[float]:
-    """Raise the likelihood of the masked-in tokens.
+    """Raise the likelihood of the sampled tokens of some sequences.
 
     Args:
         policy: the learner.
-        sequences: number of the epoch -> what to write in it, always as many; log-probabilities are of no account.
+        sequences: epoch -> the sequences to imitate, the same number each time; their log-probabilities are ignored.
         epochs: passes over them.
-        lr: learning rate of AdamW, reached after 50 steps; it falls to a twentieth in a straight line.
+        lr: peak learning rate of AdamW, reached after 50 steps; it then decays linearly to a twentieth.
         tokens_per_step: padded tokens in one optimiser step.
-        seed: of the order.
-        note: told the number of each epoch and its loss, as it ends.
+        seed: seed of the order.
+        note: called with the number and the loss of each epoch, when it ends.
 
     Returns:
         The mean loss of each epoch, in nats a token.
@@ -66,17 +64,17 @@ def imitate(
     for epoch in range(epochs):
         chosen = sequences(epoch)
         if not chosen:
-            raise OptionError("sequences", sequences, f"gave nothing to imitate in epoch {epoch}")
+            raise OptionError("sequences", sequences, f"returned nothing to imitate in epoch {epoch}")
         total = tokens = 0.0
         parts = _deal(chosen, tokens_per_step, derive(seed, "imitate", epoch))
-        for place, part in enumerate(parts):
-            batch = batch_of([chosen[one] for one in part], policy.pad_id).to(policy.device)
-            over = (epoch + place / len(parts)) / epochs
+        for i, part in enumerate(parts):
+            batch = batch_of([chosen[row] for row in part], policy.pad_id).to(policy.device)
+            progress = (epoch + i / len(parts)) / epochs
             for group in optimizer.param_groups:
-                group["lr"] = lr * min(1.0, (done + 1) / 50) * max(0.05, 1 - over)
+                group["lr"] = lr * min(1.0, (done + 1) / 50) * max(0.05, 1 - progress)
             optimizer.zero_grad(set_to_none=True)
             output = rao_loss(policy.logits(batch.input_ids, batch.attention_mask), batch)
-            output.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            output.loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             done += 1
@@ -86,40 +84,6 @@ def imitate(
         note(epoch, losses[-1])
     policy.train(False)
     return losses
-
-
-def new_gpt(
-    trees: Sequence[ExecutionTree],
-    *,
-    width: int = 64,
-    layers: int = 3,
-    heads: int = 4,
-    context: int = 512,
-    slots: int = 64,
-    ignore: str | None = None,
-    seed: int = 0,
-) -> GPTPolicy:
-    """Make a GPT with random weights, whose tokenizer has learned the words of some play.
-
-    Args:
-        trees: the play.
-        width: of the residual stream.
-        layers: blocks.
-        heads: attention heads of a block.
-        context: most tokens of a transcript.
-        slots: see `SlotTokenizer`.
-        ignore: see `SlotTokenizer`.
-        seed: of the weights.
-    """
-    from rao_envs.policies.gpt import GPT, GPTConfig, GPTPolicy
-    from rao_envs.policies.tokenizer import SlotTokenizer
-
-    texts = (text for tree in trees for node in tree.nodes for text in _texts(node))
-    tokenizer = SlotTokenizer.train(texts, slots=slots, ignore=ignore)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "gpt"))
-        model = GPT(GPTConfig(tokenizer.vocab_size, context, width, layers, heads))
-    return GPTPolicy(model, tokenizer)
 
 
 def start_gpt(
@@ -135,19 +99,19 @@ def start_gpt(
     note: Callable[[int, float], object] = lambda epoch, loss: None,
     **shape: Any,
 ) -> GPTPolicy:
-    """Make a GPT that has imitated some play and keep it in a file; or take it from there, if it is there already.
+    """Make a GPT that has imitated some play, and save it to a file; or load that file, if it exists.
 
     Args:
         path: the file.
         play: collects the play; not called if the file exists.
-        seed: of the weights, and of the order of imitation.
-        max_new_tokens: longest message.
+        seed: seed of the weights, and of the order of imitation.
+        max_new_tokens: maximum length of a message.
         device: where the weights are put.
         epochs: see `imitate`.
         lr: see `imitate`.
         tokens_per_step: see `imitate`.
         note: see `imitate`.
-        shape: the rest of `new_gpt`.
+        shape: other options of `new_gpt`.
     """
     if not Path(path).exists():
         trees = play()
@@ -164,68 +128,29 @@ def start_gpt(
     return load_gpt(path, max_new_tokens=max_new_tokens).to(device)
 
 
-def save_gpt(policy: GPTPolicy, path: str | os.PathLike[str]) -> None:
-    """Write a GPT with its tokenizer to one file; what is at `path` stays whole if this is cut short."""
-    state = {
-        "config": asdict(policy.model.config),
-        "tokenizer": policy.tokenizer.to_dict(),
-        "policy": policy.state_dict(),
-    }
-    temporary = Path(path).with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
-
-
-def load_gpt(path: str | os.PathLike[str], **options: Any) -> GPTPolicy:
-    """Read what `save_gpt` wrote.
-
-    Args:
-        path: the file.
-        options: of `GPTPolicy`.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    from rao_envs.policies.gpt import GPT, GPTConfig, GPTPolicy
-    from rao_envs.policies.tokenizer import SlotTokenizer
-
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    model = GPT(GPTConfig(**state["config"]))
-    policy = GPTPolicy(model, SlotTokenizer.from_dict(state["tokenizer"]), **options)
-    policy.load_state_dict(state["policy"])
-    return policy
-
-
 def transcript(policy: GPTPolicy, node: Node, salt: int = 0) -> TrainingSequence:
-    """Write down what a node was shown and what it wrote, as the policy would have read and written it.
+    """Return what a node was shown and what it wrote, as the policy would have read and written it.
 
     Args:
         policy: the learner.
-        node: of a finished rollout of text alone.
-        salt: deals other slots to the names in it, for variety.
+        node: of a finished rollout; only its text is used, not its samples.
+        salt: another salt assigns other slots to the names, for variety.
     """
     ids, wrote = policy.transcript(node, salt)
     return TrainingSequence(tuple(ids), bytes(wrote), (0.0,) * sum(wrote))
 
 
-def _texts(node: Node) -> Iterable[str]:
-    yield node.opening
-    for turn in node.turns:
-        yield turn.action
-        yield turn.observation or ""
-
-
-def _deal(sequences: Sequence[TrainingSequence], most: int, seed: int) -> list[list[int]]:
-    """Deal sequences of similar length into steps of at most `most` padded tokens, in random order."""
+def _deal(sequences: Sequence[TrainingSequence], limit: int, seed: int) -> list[list[int]]:
+    """Divide the sequences into steps of similar length and at most `limit` padded tokens, in random order."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(sequences)).tolist()
-    order.sort(key=lambda place: len(sequences[place].ids) // 16)
+    order.sort(key=lambda i: len(sequences[i].ids) // 16)
     parts: list[list[int]] = []
     longest = 0
-    for place in order:
-        longest = max(longest, len(sequences[place].ids))
-        if not parts or longest * (len(parts[-1]) + 1) > most:
+    for i in order:
+        longest = max(longest, len(sequences[i].ids))
+        if not parts or longest * (len(parts[-1]) + 1) > limit:
             parts.append([])
-            longest = len(sequences[place].ids)
-        parts[-1].append(place)
-    return [parts[place] for place in generator.permutation(len(parts)).tolist()]
+            longest = len(sequences[i].ids)
+        parts[-1].append(i)
+    return [parts[i] for i in generator.permutation(len(parts)).tolist()]

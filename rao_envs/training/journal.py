@@ -1,4 +1,4 @@
-"""What a run writes down: one row of figures a step, for programs, for TensorBoard, and for who is watching."""
+"""What a run logs: one row of figures a step, for programs, for TensorBoard, and for whoever watches."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _SUMMARY = (
     *("success", "invalid", "unjudged_nodes", "nodes", "nodes_max", "depth", "depth_max", "turns"),
     *("concurrent_share", "speedup", "context_overflows", "agent_faults"),
 )
-"""What a row takes from `metrics.summary`."""
+"""The entries of `metrics.summary` that go into a row."""
 
 
 def describe(trees: Sequence[ExecutionTree], table: NodeTable) -> Row:
-    """Return what the rollouts of a step came to."""
+    """Return the figures of a step's rollouts."""
     summary = metrics.summary(trees)
     judged = ~np.isnan(table.reward)
     roots = judged & (table.parent < 0)
@@ -46,18 +46,18 @@ def describe(trees: Sequence[ExecutionTree], table: NodeTable) -> Row:
 
 
 class Journal:
-    """`metrics.jsonl`, one row a step, and TensorBoard's files beside it; without a folder, the rows alone.
+    """`metrics.jsonl`, one row a step, and TensorBoard's files beside it; without a folder, only the rows in memory.
 
-    Every row is on its way to the disk when `write` returns.
+    Every row has been handed to the operating system when `write` returns.
 
     Attributes:
-        rows: all rows so far, those of the run that is resumed included.
+        rows: all rows so far, including those of the run that is resumed.
     """
 
     def __init__(self, folder: Path | None, *, done: int, tensorboard: bool) -> None:
-        """Open the journal of a run that has done `done` steps; rows of later steps are struck out.
+        """Open the journal of a run that has done `done` steps, and drop the rows of later steps.
 
-        They were written after the checkpoint from which the run goes on, and will be written again.
+        Those were written after the checkpoint that the run resumes from, and will be written again.
 
         Raises:
             ImportError: `tensorboard` is wanted and not installed.
@@ -77,7 +77,7 @@ class Journal:
             os.replace(temporary, path)
 
     def write(self, row: Mapping[str, Any]) -> Row:
-        """Add a row, which has a "step"; nan and infinities become None. Return it."""
+        """Add a row, which must have a "step"; nan and infinities become None. Return the row as written."""
         clean = {name: _plain(value) for name, value in row.items()}
         self.rows.append(clean)
         if self._folder is not None:
@@ -88,7 +88,7 @@ class Journal:
         return clean
 
     def close(self) -> None:
-        """Close TensorBoard's files; they are opened again by the next row."""
+        """Close TensorBoard's files; the next row opens them again."""
         if self._board is not None:
             self._board.close()
             self._board = None
@@ -97,7 +97,7 @@ class Journal:
         if self._board is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            # Rows that the run wrote after its checkpoint are hidden, as they are struck out of metrics.jsonl.
+            # Hides rows written after the checkpoint, as they are dropped from metrics.jsonl.
             self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=row["step"])
         for name, value in row.items():
             if isinstance(value, int | float) and name != "step":
@@ -114,7 +114,7 @@ def _line(row: Row) -> str:
 
 
 def _rows_until(path: Path, done: int) -> list[Row]:
-    """Read the rows of the first `done` steps; a torn last line belongs to a later one."""
+    """Read the rows of the first `done` steps. An incomplete last line belongs to a later step."""
     if not path.exists() or not done:
         return []
     rows: list[Row] = []
@@ -148,15 +148,15 @@ class Progress:
         return self
 
     def show(self, row: Row) -> None:
-        """Move on by a step."""
+        """Advance the bar by one step."""
         if self._bar is not None:
             success = row["success"]
-            told = "unjudged" if success is None else f"success {success:.0%}"
-            self._bar.update(self._task, advance=1, description=f"{told}, depth {row['depth']:.1f}")
+            outcome = "unjudged" if success is None else f"success {success:.0%}"
+            self._bar.update(self._task, advance=1, description=f"{outcome}, depth {row['depth']:.1f}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the bar as it is."""
+        """Stop the bar, and leave it on the screen."""
         if self._bar is not None:
             self._bar.stop()

@@ -1,4 +1,4 @@
-"""The loss whose gradient is that of the objective, and its clipped relatives.
+"""The loss whose gradient is that of the objective, and clipped variants of it.
 
 For sequence q with advantage ``A_q`` and weight ``w_q``, sampled token t, log-probability ``lp_qt`` now and ``old_qt``
 when it was sampled, ratio ``ρ_qt = exp(lp_qt − old_qt)``, and Z the count named by `normalise`, over the whole batch:
@@ -9,8 +9,8 @@ when it was sampled, ratio ``ρ_qt = exp(lp_qt − old_qt)``, and Z the count na
 | "ppo" | ``−w_q min(ρ_qt A_q, clip(ρ_qt, 1 − clip_low, 1 + clip_high) A_q) / Z`` |
 | "cispo" | ``−w_q A_q sg(clip(ρ_qt, clip_low, clip_high)) lp_qt / Z``, sg stopping the gradient |
 
-At ratio 1 all three have the same gradient, that of arXiv:2605.06639 divided by Z. "reinforce" ignores the ratio: it
-is right for one optimiser step on fresh samples only.
+At ratio 1 all three have the same gradient, that of arXiv:2605.06639 divided by Z. "reinforce" ignores the ratio, so it
+is correct only for one optimiser step on fresh samples.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias
 
 from rao_envs.extras import extra
 
@@ -27,16 +27,11 @@ with extra("train", __name__):
 
 from rao_envs.errors import OptionError
 from rao_envs.training.batch import Batch
+from rao_envs.training.config import Kind, LossConfig, Normalise
 
-__all__ = ["Kind", "LossOutput", "Normalise", "rao_loss", "sampled_logprobs"]
+__all__ = ["LossOutput", "rao_loss", "sampled_logprobs"]
 
-Kind: TypeAlias = Literal["reinforce", "ppo", "cispo"]
-Normalise: TypeAlias = Literal["tokens", "sequences", "nodes", "rollouts"]
-
-CLIPS = {"reinforce": (0.0, 0.0), "ppo": (0.2, 0.2), "cispo": (0.0, 5.0)}
-"""Default clip_low and clip_high of each kind."""
-
-_ROWS = 1024  # places whose whole distribution is held at once for a diagnostic
+_ROWS = 1024  # tokens whose whole distribution is held at once for a diagnostic
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +40,17 @@ class LossOutput:
 
     Attributes:
         loss: what to call `backward` on; scalar. Those of all parts of a batch add up to that of the batch.
-        policy: the policy's share of it; adds up likewise.
-        tokens: sampled tokens of this part, over which the following are means: see `combine`.
+        policy: the policy term of it; adds up in the same way.
+        tokens: sampled tokens of this part; the means below run over them: see `combine`.
         kl: divergence from the reference, ``exp(d) − d − 1`` with d = reference − own log-probability, which is
             never negative; 0 without a reference.
         entropy: of the distributions that the tokens were sampled from, in nats; nan if only log-probabilities
             were given.
-        clipped: share of tokens whose gradient is not what it would be without the clip.
+        clipped: share of tokens whose gradient the clip changed.
         ratio: probability now / probability when sampled.
-        gap: |log ratio|. Before the first step it is 0 but for rounding; if not, what was sampled and what is
-            optimised are two different distributions.
-        ratio_max: greatest ratio.
+        gap: |log ratio|. Before the first step it is 0 except for rounding; if not, the distribution that is optimised
+            is not the one that was sampled from.
+        ratio_max: largest ratio.
     """
 
     loss: torch.Tensor
@@ -70,7 +65,7 @@ class LossOutput:
 
     @staticmethod
     def combine(parts: Sequence[LossOutput]) -> dict[str, float]:
-        """Put the figures of all parts of a batch together: sums, means over tokens, the greatest.
+        """Combine the figures of all parts of a batch: sums, means over tokens, the maximum.
 
         Returns:
             One number for every attribute but `tokens`; nan where there are no parts.
@@ -113,11 +108,11 @@ def rao_loss(
             log-probabilities, ``[:, t]`` being that of token t itself.
         batch: what was sampled, and its credit.
         kind: "reinforce", "ppo" or "cispo"; see the module.
-        clip_low: for "ppo" how far below 1 a ratio counts (0.2), for "cispo" the least coefficient (0).
-        clip_high: for "ppo" how far above 1 a ratio counts (0.2), for "cispo" the greatest coefficient (5).
-        normalise: what of the whole batch the sum is divided by. "rollouts" makes it the estimator of the
+        clip_low: for "ppo" how far below 1 a ratio counts (0.2), for "cispo" the smallest coefficient (0).
+        clip_high: for "ppo" how far above 1 a ratio counts (0.2), for "cispo" the largest coefficient (5).
+        normalise: the count of the whole batch that the sum is divided by. "rollouts" makes it the estimator of the
             objective itself; the others differ by a factor that all tokens share. No sequence is divided by its own
-            length: that would be another objective.
+            length, because that would change the objective.
         kl: coefficient of the divergence from a reference: adds ``kl / Z`` times the sum of ``d²/2``, whose
             gradient on fresh samples is that of the divergence of each token's distribution.
         reference_logprobs: Float [Q, L], log-probability of token t under the reference; needed for `kl`.
@@ -125,10 +120,12 @@ def rao_loss(
             tokens. Needs logits.
 
     Raises:
-        OptionError: shapes do not fit, an option is unknown or out of range, log-probabilities where logits are
-            needed, or a KL or entropy term on a batch from which sequences without advantage were left out.
+        OptionError: shapes do not match, an option is unknown or out of range, log-probabilities are given where logits
+            are needed, or a KL or entropy term is used on a batch without its zero-advantage sequences.
     """
-    low, high = _check(logits_or_logprobs, batch, kind, clip_low, clip_high, normalise, kl, reference_logprobs, entropy)
+    config = LossConfig(kind=kind, clip_low=clip_low, clip_high=clip_high, normalise=normalise, kl=kl, entropy=entropy)
+    _check(config, logits_or_logprobs, batch, reference_logprobs)
+    low, high = config.clip
     mask, counts = batch.loss_mask, batch.loss_mask.sum(1)
     logprobs, entropies = sampled_logprobs(logits_or_logprobs, batch, entropies=entropy != 0.0)
     advantage, weight, copies = (
@@ -161,7 +158,7 @@ def rao_loss(
 
 
 Terms: TypeAlias = tuple[torch.Tensor, torch.Tensor]
-"""What each token adds to the (negative) loss before it is weighed, and whether the clip changed its gradient."""
+"""What each token adds to the negative loss before weighting, and whether the clip changed its gradient."""
 
 
 def _reinforce(logprobs: torch.Tensor, ratio: torch.Tensor, advantage: torch.Tensor, low: float, high: float) -> Terms:
@@ -189,7 +186,7 @@ def sampled_logprobs(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return log-probability and entropy at the sampled tokens of a batch, row by row.
 
-    Only these places are normalised: prompts and observations cost no [Q, L, V] of memory again.
+    Only these positions are normalised, so prompts and observations need no second [Q, L, V] of memory.
 
     Args:
         logits_or_logprobs: see `rao_loss`.
@@ -216,49 +213,28 @@ def sampled_logprobs(
 
 
 def _entropy(logprobs: torch.Tensor) -> torch.Tensor:
-    # A token that is ruled out has log-probability -inf, and 0 · inf is nan.
+    # An impossible token has log-probability -inf, and 0 · inf is nan.
     finite = logprobs.clamp(min=torch.finfo(logprobs.dtype).min)
     return -(logprobs.exp() * finite).sum(-1)
 
 
-def _check(
-    given: torch.Tensor,
-    batch: Batch,
-    kind: str,
-    clip_low: float | None,
-    clip_high: float | None,
-    normalise: str,
-    kl: float,
-    reference: torch.Tensor | None,
-    entropy: float,
-) -> tuple[float, float]:
-    """Refuse what does not fit together; return the bounds of the clip."""
+def _check(config: LossConfig, given: torch.Tensor, batch: Batch, reference: torch.Tensor | None) -> None:
+    """Refuse tensors that do not fit each other or the options."""
     shape = tuple(batch.loss_mask.shape)
     if given.dim() not in (2, 3) or tuple(given.shape[:2]) != shape:
-        mend = f"must be logits [Q, L, V] or log-probabilities [Q, L], with Q, L = {shape}"
-        raise OptionError("logits_or_logprobs.shape", tuple(given.shape), mend)
-    if kind not in CLIPS:
-        raise OptionError("kind", kind, f"must be one of {', '.join(CLIPS)}")
-    if normalise not in get_args(Normalise):
-        raise OptionError("normalise", normalise, f"must be one of {', '.join(get_args(Normalise))}")
-    low = CLIPS[kind][0] if clip_low is None else clip_low
-    high = CLIPS[kind][1] if clip_high is None else clip_high
-    if kind == "ppo" and not (0 <= low <= 1 and high >= 0):
-        raise OptionError("clip_low, clip_high", (low, high), "for ppo the first lies in [0, 1], the second is >= 0")
-    if kind == "cispo" and not 0 <= low <= high:
-        raise OptionError("clip_low, clip_high", (low, high), "for cispo 0 <= clip_low <= clip_high must hold")
-    for name, value in (("kl", kl), ("entropy", entropy)):
-        if not 0 <= value < float("inf"):
-            raise OptionError(name, value, "must be a finite number >= 0")
-        if value and batch.totals.zero:
-            mend = f"{batch.totals.zero} sequences were left out of the batch; build it with drop_zero=False"
-            raise OptionError(name, value, mend)
-    if kl and reference is None:
-        raise OptionError("kl", kl, "needs reference_logprobs")
+        fix = f"must be logits [Q, L, V] or log-probabilities [Q, L], with Q, L = {shape}"
+        raise OptionError("logits_or_logprobs.shape", tuple(given.shape), fix)
+    for name in ("kl", "entropy"):
+        if getattr(config, name) and batch.totals.zero:
+            fix = f"{batch.totals.zero} sequences were left out of the batch; build it with drop_zero=False"
+            raise OptionError(name, getattr(config, name), fix)
+    if config.kl and reference is None:
+        raise OptionError("kl", config.kl, "needs reference_logprobs")
     if reference is not None and tuple(reference.shape) != shape:
         raise OptionError("reference_logprobs.shape", tuple(reference.shape), f"must be [Q, L] = {shape}")
-    if entropy and given.dim() == 2:
-        raise OptionError("entropy", entropy, "needs logits [Q, L, V]; log-probabilities of the tokens taken do not do")
+    if config.entropy and given.dim() == 2:
+        raise OptionError(
+            "entropy", config.entropy, "needs logits [Q, L, V], not the sampled tokens' log-probabilities"
+        )
     if not bool(torch.isfinite(batch.advantage).all()):
         raise OptionError("batch.advantage", "nan or infinite", "must be finite; build_batch leaves out unjudged nodes")
-    return low, high

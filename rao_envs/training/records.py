@@ -1,14 +1,14 @@
-"""The neutral record of a node: what any trainer needs of it, as plain data and as JSON Lines.
+"""Trainer-independent records: what any trainer needs of a node, as plain data and as JSON Lines.
 
 | field | is |
 |---|---|
-| `task_id`, `group`, `rollout`, `seed` | which task, its number in the batch, which rollout of it, from what seed |
-| `node`, `parent`, `depth` | place in the tree: paths such as "0.2.1" |
+| `task_id`, `group`, `rollout`, `seed` | the task, its number in the batch, which of its rollouts, its seed |
+| `node`, `parent`, `depth` | position in the tree: paths such as "0.2.1" |
 | `turns` | tokens and log-probabilities as sampled, turn by turn |
 | `success`, `reward`, `baseline`, `advantage`, `weight` | the row of `credit.NodeTable` |
-| `cost` | what the node itself used, its descendants not counted |
+| `cost` | what the node itself used, without its descendants |
 
-Token ids are those of the `Sample` that the policy gave when it acted. Nothing here tokenises text.
+Token ids are those of the `Sample` that the policy returned when it acted. Nothing here tokenises text.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rao_envs.tree import ExecutionTree, Node, Turn
 __all__ = ["NodeRecord", "TrainingSequence", "TurnRecord", "read_records", "records", "write_records"]
 
 MAX_LOGPROB = 1e-3
-"""Log-probabilities may exceed 0 by rounding, not by more."""
+"""By how much rounding may push a log-probability above 0."""
 
 _NUMBERS = ("success", "reward", "baseline", "advantage", "weight")
 
@@ -43,7 +43,7 @@ class TurnRecord:
         prompt_ids: token ids that the policy was given, length P.
         output_ids: token ids that followed, length T.
         logprobs: natural-log probabilities of `output_ids` when sampled, length T.
-        mask: 1 where the policy sampled the token, 0 where it was put there by something else, length T.
+        mask: 1 where the policy sampled the token, 0 where something else inserted it, length T.
         text: the message as the environment read it.
     """
 
@@ -56,12 +56,12 @@ class TurnRecord:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSequence:
-    """One row of a batch: turns of one node that continue each other, as a single run of tokens.
+    """One row of a batch: turns of one node that continue each other, as a single sequence of tokens.
 
     Attributes:
         ids: all tokens, length L: prompts, messages, observations.
-        mask: one byte a token, 1 where the policy sampled it, length L.
-        logprobs: log-probabilities of the sampled ones, in order.
+        mask: one byte per token, 1 where the policy sampled it, length L.
+        logprobs: log-probabilities of the sampled tokens, in order.
     """
 
     ids: tuple[int, ...]
@@ -76,7 +76,7 @@ class NodeRecord:
     Attributes:
         task_id: the task's id.
         group: number of the task in the batch.
-        rollout: number of the rollout among those of its task.
+        rollout: number of the rollout within its task.
         node: path from the root: "0", "0.2.1".
         parent: its parent's path; None for a root.
         depth: 0 for a root.
@@ -87,7 +87,7 @@ class NodeRecord:
         advantage: reward − baseline.
         weight: factor on the node's loss; 0 = not trained on.
         cost: "turns", "prompt_tokens", "output_tokens" and (virtual) "seconds" of the node itself.
-        seed: what the rollout's random streams were hashed from; None if unknown.
+        seed: what the rollout's random numbers were hashed from; None if unknown.
     """
 
     task_id: str
@@ -107,28 +107,28 @@ class NodeRecord:
 
     @property
     def name(self) -> str:
-        """The node in words, for messages."""
+        """Name of the node for messages."""
         return f"task {self.task_id!r}, rollout {self.rollout}, node {self.node}"
 
     def sequences(self) -> list[TrainingSequence]:
         """Merge turns into training sequences.
 
         A turn whose prompt begins with everything before it (prompt and message of the turns merged so far)
-        continues that sequence; any other begins a new one. Turns without sampled tokens are left out, and so
-        the next one continues what came before them, if it does.
+        continues that sequence; any other begins a new one. Turns without sampled tokens are skipped: the next turn
+        is compared with what came before them.
         """
-        found: list[TrainingSequence] = []
+        merged: list[TrainingSequence] = []
         for turn in self.turns:
             if 1 not in turn.mask:
                 continue
             known, mask, logprobs = ((), b"", ())  # type: tuple[tuple[int, ...], bytes, tuple[float, ...]]
-            if found and turn.prompt_ids[: len(found[-1].ids)] == found[-1].ids:
-                last = found.pop()
+            if merged and turn.prompt_ids[: len(merged[-1].ids)] == merged[-1].ids:
+                last = merged.pop()
                 known, mask, logprobs = last.ids, last.mask, last.logprobs
             mask += bytes(len(turn.prompt_ids) - len(known)) + bytes(turn.mask)
             logprobs += turn.logprobs if all(turn.mask) else tuple(compress(turn.logprobs, turn.mask))
-            found.append(TrainingSequence(turn.prompt_ids + turn.output_ids, mask, logprobs))
-        return found
+            merged.append(TrainingSequence(turn.prompt_ids + turn.output_ids, mask, logprobs))
+        return merged
 
     def to_json(self) -> str:
         """Return the record as one line of JSON; nan becomes null."""
@@ -149,7 +149,7 @@ class NodeRecord:
         try:
             data = json.loads(text)
             if not isinstance(data, dict) or set(data) != set(_FIELDS):
-                raise ValueError(f"it has not the fields {', '.join(_FIELDS)}")
+                raise ValueError(f"its fields are not {', '.join(_FIELDS)}")
             for name in _NUMBERS:
                 data[name] = math.nan if data[name] is None else float(data[name])
             data["turns"] = tuple(_turn_from(turn) for turn in data["turns"])
@@ -174,26 +174,28 @@ def records(trees: Sequence[ExecutionTree], table: NodeTable | None = None, **op
 
     Args:
         trees: all groups of one optimiser step, as `collect` returned them; invalid trees are left out.
-        table: their credit; None computes it.
-        options: options of `credit.assign`, without a table.
+        table: their credit; None computes it with `options`.
+        options: options of `credit.assign`, if no table is given.
 
     Raises:
-        OptionError: `trees` is empty, its groups are mixed up (a tree without task or rollout number, a rollout
-            twice, different tasks under one id), a turn was sampled without log-probabilities, or the table
+        OptionError: `trees` is empty, its groups are inconsistent (a tree without task or rollout number, a rollout
+            given twice, different tasks under one id), a turn was sampled without log-probabilities, or the table
             belongs to other trees.
     """
     _check_groups(trees)
     if table is None:
         table = credit.assign(trees, **options)
     elif options:
-        raise OptionError("table", table, f"is given, so that {', '.join(options)} would be ignored; give one of both")
+        raise OptionError(
+            "table", table, f"is given, so {', '.join(options)} would be ignored; give either a table or options"
+        )
     columns = {name: getattr(table, name).tolist() for name in ("group", "tree", "node", "depth", *_NUMBERS)}
     _check_table(trees, columns["tree"], columns["node"])
-    found = []
-    for row, (place, node_id) in enumerate(zip(columns["tree"], columns["node"], strict=True)):
-        tree = trees[place]
+    rows = []
+    for row, (index, node_id) in enumerate(zip(columns["tree"], columns["node"], strict=True)):
+        tree = trees[index]
         node = tree.nodes[node_id]
-        found.append(
+        rows.append(
             NodeRecord(
                 task_id=tree.group,
                 group=columns["group"][row],
@@ -201,7 +203,7 @@ def records(trees: Sequence[ExecutionTree], table: NodeTable | None = None, **op
                 node=node.address,
                 parent=None if node.parent is None else tree.nodes[node.parent].address,
                 depth=columns["depth"][row],
-                turns=tuple(_turn(place, node, number, turn) for number, turn in enumerate(node.turns)),
+                turns=tuple(_turn(index, node, number, turn) for number, turn in enumerate(node.turns)),
                 success=columns["success"][row],
                 reward=columns["reward"][row],
                 baseline=columns["baseline"][row],
@@ -211,7 +213,7 @@ def records(trees: Sequence[ExecutionTree], table: NodeTable | None = None, **op
                 seed=tree.meta.get("seed"),
             )
         )
-    return found
+    return rows
 
 
 def write_records(path: str | os.PathLike[str], rows: Iterable[NodeRecord]) -> int:
@@ -229,7 +231,7 @@ def write_records(path: str | os.PathLike[str], rows: Iterable[NodeRecord]) -> i
 
 
 def read_records(path: str | os.PathLike[str]) -> Iterator[NodeRecord]:
-    """Read the records that `write_records` wrote, one by one.
+    """Read the records that `write_records` wrote, one at a time.
 
     Raises:
         CorruptTree: a line is not a record; names the file and the line.
@@ -243,29 +245,29 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[NodeRecord]:
                 raise CorruptTree(f"{os.fspath(path)}, line {number}: {error}") from error
 
 
-def _turn(place: int, node: Node, number: int, turn: Turn) -> TurnRecord:
+def _turn(index: int, node: Node, number: int, turn: Turn) -> TurnRecord:
     sample = turn.sample
     if sample is None or (sample.output_ids and not sample.prompt_ids):
-        raise _unusable(place, node, number, sample)
-    # The sum is finite if every term is: two passes in C instead of a test for every token.
+        raise _unusable(index, node, number, sample)
+    # Two passes in C instead of a test per token: the sum is finite if every term is.
     if not (math.isfinite(sum(sample.logprobs)) and max(sample.logprobs, default=0.0) <= MAX_LOGPROB):
-        raise _unusable(place, node, number, sample)
+        raise _unusable(index, node, number, sample)
     mask = (1,) * len(sample.output_ids)
     return TurnRecord(sample.prompt_ids, sample.output_ids, sample.logprobs, mask, turn.action)
 
 
-def _unusable(place: int, node: Node, number: int, sample: Sample | None) -> OptionError:
+def _unusable(index: int, node: Node, number: int, sample: Sample | None) -> OptionError:
     """Say what is wrong with the tokens of a turn."""
-    where = f"trees[{place}].nodes[{node.id}].turns[{number}].sample"
+    where = f"trees[{index}].nodes[{node.id}].turns[{number}].sample"
     if sample is None:
-        mend = "the policy gave no tokens and log-probabilities; return Action(text, sample=Sample(...)) from it"
-        return OptionError(where, None, mend)
+        fix = "the policy returned no tokens and log-probabilities; have it return Action(text, sample=Sample(...))"
+        return OptionError(where, None, fix)
     if not sample.prompt_ids:
-        mend = "is empty; the first token sampled needs one before it to be predicted from"
-        return OptionError(f"{where}.prompt_ids", (), mend)
+        fix = "is empty, so the first sampled token has nothing to be predicted from; record the prompt"
+        return OptionError(f"{where}.prompt_ids", (), fix)
     wrong = [value for value in sample.logprobs if not -math.inf < value <= MAX_LOGPROB]
-    mend = "must be the natural logs of probabilities above 0"
-    return OptionError(f"{where}.logprobs", wrong or sample.logprobs, mend)
+    fix = "must be natural logarithms of probabilities above 0"
+    return OptionError(f"{where}.logprobs", wrong or sample.logprobs, fix)
 
 
 def _cost(node: Node) -> dict[str, float]:
@@ -278,34 +280,34 @@ def _cost(node: Node) -> dict[str, float]:
 
 
 def _check_groups(trees: Sequence[ExecutionTree]) -> None:
-    """Refuse batches in which it is unclear which rollouts belong together."""
+    """Refuse a batch if it is unclear which of its rollouts belong together."""
     if isinstance(trees, ExecutionTree) or not trees:
         raise OptionError("trees", trees, "must be a list with at least one rollout")
     tasks: dict[str, tuple[int, object]] = {}
     seen: dict[tuple[object, ...], int] = {}
-    for place, tree in enumerate(trees):
+    for i, tree in enumerate(trees):
         if tree.invalid is not None:
             continue
         if not tree.group:
-            mend = "a tree without a task id belongs to no group; collect it with rao_envs.collect"
-            raise OptionError(f'trees[{place}].task["id"]', tree.task.get("id"), mend)
+            fix = "a tree without a task id belongs to no group; collect it with rao_envs.collect"
+            raise OptionError(f'trees[{i}].task["id"]', tree.task.get("id"), fix)
         rollout = tree.meta.get("rollout")
         if not isinstance(rollout, int) or isinstance(rollout, bool):
-            mend = "must be the number of the rollout in its group; rao_envs.collect writes it"
-            raise OptionError(f'trees[{place}].meta["rollout"]', rollout, mend)
+            fix = "must be the number of the rollout in its group; rao_envs.collect writes it"
+            raise OptionError(f'trees[{i}].meta["rollout"]', rollout, fix)
         what = (tree.root.goal, tree.root.payload, tree.meta.get("env"), tree.meta.get("options"))
-        first, known = tasks.setdefault(tree.group, (place, what))
+        first, known = tasks.setdefault(tree.group, (i, what))
         if known != what:
-            mend = f"has the id of trees[{first}] but another goal, payload or environment: the groups are mixed up"
-            raise OptionError(f"trees[{place}].task", tree.group, mend)
-        twin = seen.setdefault((tree.group, rollout, tree.meta.get("seed")), place)
-        if twin != place:
-            mend = f"is rollout {rollout} of task {tree.group!r} again, as trees[{twin}] is; give each once"
-            raise OptionError(f"trees[{place}]", tree, mend)
+            fix = f"has the id of trees[{first}] but another goal, payload or environment; give every task its own id"
+            raise OptionError(f"trees[{i}].task", tree.group, fix)
+        twin = seen.setdefault((tree.group, rollout, tree.meta.get("seed")), i)
+        if twin != i:
+            fix = f"is rollout {rollout} of task {tree.group!r}, and so is trees[{twin}]; give each rollout once"
+            raise OptionError(f"trees[{i}]", tree, fix)
 
 
 def _check_table(trees: Sequence[ExecutionTree], tree: list[int], node: list[int]) -> None:
-    expected = [(place, number) for place, one in enumerate(trees) if one.invalid is None for number in range(len(one))]
+    expected = [(i, number) for i, one in enumerate(trees) if one.invalid is None for number in range(len(one))]
     if sorted(zip(tree, node, strict=True)) != expected:
-        mend = f"is credit of other trees: these have {len(expected)} nodes; use credit.assign(trees)"
-        raise OptionError("table", f"{len(tree)} rows", mend)
+        fix = f"is the credit of other trees: these have {len(expected)} nodes; use credit.assign(trees)"
+        raise OptionError("table", f"{len(tree)} rows", fix)

@@ -1,4 +1,4 @@
-"""Where the time of a step goes: inside the model, or outside it."""
+"""How much of a step's time is spent inside the model, and how much outside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Clock", "Timed"]
 class Timed:
     """A policy with a stopwatch.
 
-    It believes the policy's own `seconds`, which count the model alone, and otherwise measures whole calls.
+    It uses the policy's own `seconds` if there are any, which count the model alone, and else measures whole calls.
     """
 
     def __init__(self, policy: TorchPolicy) -> None:
@@ -26,7 +26,7 @@ class Timed:
         self._measured = 0.0
 
     def __call__(self, views: Sequence[View]) -> list[Action]:
-        """Answer as the policy does."""
+        """Answer each view, as the policy does."""
         start = perf_counter()
         answers = self._policy(views)
         self._measured += perf_counter() - start
@@ -58,9 +58,9 @@ class Clock:
         self.seconds[part] = perf_counter() - start
 
     def figures(self) -> dict[str, float]:
-        """Return the seconds since the start, by part, and the share of them outside the model.
+        """Return the seconds since the start by part, and the share spent outside the model.
 
-        The model's are "time/sample", its part of "time/collect", and "time/optimise". An evaluation is neither.
+        Inside are "time/sample", the model's part of "time/collect", and "time/optimise". Evaluations do not count.
         """
         total = perf_counter() - self._start - self.seconds.get("evaluate", 0.0)
         inside = self.seconds["sample"] + self.seconds["optimise"]

@@ -24,7 +24,7 @@ NAN = float("nan")
 def quietly(function, *args, **options):
     """Call without the warning about groups of one."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", credit.LoneRolloutWarning)
         return function(*args, **options)
 
 
@@ -218,7 +218,7 @@ def test_a_living_child_of_a_finished_root_is_unfinished():
 def test_group_of_one_warns_once_at_the_caller():
     trees = [grow_tree([-1, 0], [1.0, 0.0], name) for name in "abc"]
     for call in (lambda: credit.assign(trees), lambda: credit.assign_forest([1, 0, 1], [-1] * 3, [0, 1, 2], "abc")):
-        with pytest.warns(UserWarning, match="3 of 3 rollouts have nothing") as caught:
+        with pytest.warns(credit.LoneRolloutWarning, match="3 of 3 rollouts have nothing") as caught:
             table = call()
         assert len(caught) == 1
         assert caught[0].filename == __file__

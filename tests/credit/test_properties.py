@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rao_envs import credit
-from rao_envs.testing.strategies import Forest, forests
+from rao_envs.testing.strategies import ForestArrays, forests
 
 COLUMNS = ("depth", "success", "reward", "baseline", "advantage", "weight")
 NAN = float("nan")
@@ -19,7 +19,7 @@ NAN = float("nan")
 def quietly(function, *args, **options):
     """Call without the warning about groups of one."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", credit.LoneRolloutWarning)
         return function(*args, **options)
 
 
@@ -123,7 +123,7 @@ def test_order_of_nodes_does_not_matter(case, baseline):
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     parent = np.where(forest.parent < 0, -1, place[forest.parent])[order]
-    mixed = Forest(forest.success[order], parent, forest.tree[order], forest.group)
+    mixed = ForestArrays(forest.success[order], parent, forest.tree[order], forest.group)
     table = quietly(credit.assign_forest, *forest, baseline=baseline)
     again = quietly(credit.assign_forest, *mixed, baseline=baseline)
     same(again, table, rows=place)
@@ -147,7 +147,7 @@ def test_order_of_trees_does_not_matter(forest, random):
 @given(forests(), forests(), st.sampled_from(["root_loo", "depth_loo", "none"]))
 def test_batch_neighbours_change_no_advantage(one, two, baseline):
     n, t = len(one.parent), len(one.group)
-    both = Forest(
+    both = ForestArrays(
         np.concatenate([one.success, two.success]),
         np.concatenate([one.parent, np.where(two.parent < 0, -1, two.parent + n)]),
         np.concatenate([one.tree, two.tree + t]),
@@ -162,7 +162,7 @@ def test_batch_neighbours_change_no_advantage(one, two, baseline):
 @given(forests(), st.data())
 def test_an_unjudged_child_changes_nothing(forest, data):
     above = data.draw(st.integers(0, len(forest.parent) - 1))
-    more = Forest(
+    more = ForestArrays(
         np.append(forest.success, NAN),
         np.append(forest.parent, above),
         np.append(forest.tree, forest.tree[above]),

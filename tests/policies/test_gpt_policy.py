@@ -9,8 +9,7 @@ import torch
 import rao_envs
 from rao_envs.errors import OptionError
 from rao_envs.policies import ScriptedPolicy, views
-from rao_envs.policies.gpt import GPT, GPTConfig, GPTPolicy
-from rao_envs.policies.tokenizer import SlotTokenizer
+from rao_envs.policies.gpt import GPT, GPTConfig, GPTPolicy, SlotTokenizer
 from rao_envs.training import build_batch
 from rao_textcraft import TextCraftSynthEnv
 
@@ -156,15 +155,42 @@ def test_temperature_zero_takes_the_likeliest_and_ignores_the_seed(fluent):
     assert [s.output_ids for s in one] == [s.output_ids for s in two]
 
 
-def test_sampling_follows_the_distribution(tokenizer):
+def test_temperature_zero_cannot_be_trained_and_its_samples_are_certain(fluent):
+    policy = GPTPolicy(fluent.model, fluent.tokenizer, temperature=0.0, max_new_tokens=24)
+    assert {value for sample in samples(collect(policy)) for value in sample.logprobs} == {0.0}
+    with pytest.raises(OptionError, match="temperature=0: has no gradient"):
+        policy.logits(torch.zeros(1, 3, dtype=torch.long), torch.ones(1, 3, dtype=torch.bool))
+
+
+def test_a_system_message_counts_as_its_one_token_whatever_it_says(tokenizer):
+    count = make(tokenizer).count_tokens
+    assert count.system("These tools exist: none") == count.system("") == 1
+    # a message that quotes the system message is read in full, and counted in full
+    assert count("These tools exist: none") == len(tokenizer.encode("These tools exist: none", tokenizer.names())) + 2
+
+
+def test_the_first_prompt_is_as_long_as_the_environment_counts(tokenizer):
     policy = make(tokenizer)
-    logits = torch.log(torch.tensor([0.5, 0.2, 0.0, 0.3])).expand(1000, 4)
-    draws = (torch.arange(1000) + 0.5) / 1000
-    tokens, logprobs = policy._sample(logits, draws)
-    assert torch.bincount(tokens, minlength=4).tolist() == [500, 200, 0, 300]
-    assert logprobs[0].exp().item() == pytest.approx(0.5)
-    last, _ = policy._sample(torch.full((1, 4), -1.0), torch.tensor([1.0]))
-    assert last.item() < 4
+    env = gym.make(ENV, depth=2, action_format="calls", token_counter=policy.count_tokens)
+    env.reset(seed=0)
+    (view,) = views(env)
+    prompt, _ = policy.prompt(view.node)
+    # the environment counts the opening with a frame of two, of which the prompt has `act` only
+    assert len(prompt) == policy.count_tokens.system(view.node.system) + policy.count_tokens(view.node.opening) - 1
+    assert env.unwrapped._engine.agents[0].tokens == len(prompt) + 1
+
+
+@pytest.mark.parametrize("recursive", [True, False])
+def test_the_first_token_says_whether_the_node_may_delegate(tokenizer, recursive):
+    policy = make(tokenizer)
+    env = gym.make(ENV, depth=2, action_format="calls", recursive=recursive)
+    env.reset(seed=0)
+    (view,) = views(env)
+    view.node.system = "says nothing of launch_subagent" if not recursive else ""
+    assert policy.transcript(view.node)[0][0] == (tokenizer.delegate if recursive else tokenizer.alone)
+    view.node.may_delegate = None  # as in a log of an earlier version
+    with pytest.raises(OptionError, match=r"node.may_delegate=None: .*collect the rollout again"):
+        policy.transcript(view.node)
 
 
 def test_a_message_ends_with_the_context(tokenizer):
@@ -173,7 +199,7 @@ def test_a_message_ends_with_the_context(tokenizer):
     assert all(len(s.prompt_ids) + len(s.output_ids) <= 40 for s in samples(trees))
 
 
-def test_a_prompt_beyond_the_context_names_the_mend(tokenizer):
+def test_a_prompt_beyond_the_context_names_the_fix(tokenizer):
     policy = make(tokenizer, context=8)
     env = gym.make(ENV, depth=2, action_format="calls")
     env.reset(seed=0)

@@ -21,7 +21,7 @@ from rao_envs.policies.hf import HFPolicy  # noqa: E402
 from rao_envs.policies.stopping import Stop  # noqa: E402
 from rao_envs.testing.tiny_model import CHATML, message_tokenizer, tiny_model, tiny_tokenizer  # noqa: E402
 from rao_envs.testing.toy import finish, launch, say, toy_env  # noqa: E402
-from rao_envs.training import RAOTrainer, build_batch  # noqa: E402
+from rao_envs.training import CollectConfig, OptimConfig, RAOTrainer, RunConfig, build_batch  # noqa: E402
 from rao_envs.tree import ExecutionTree  # noqa: E402
 
 TOKENIZER = tiny_tokenizer()
@@ -302,8 +302,15 @@ def test_it_learns():
     def env():
         return toy_env("calls", limits={"max_turns": 3, "max_depth": 1, "context_tokens": 2_000})
 
-    options = {"steps": 8, "tasks_per_step": 4, "group_size": 4, "lr": 3e-2, "schedule": lambda step: 1.0}
-    rows = RAOTrainer(player, env, **options, progress=False).run()
+    trainer = RAOTrainer(
+        player,
+        env,
+        steps=8,
+        collect=CollectConfig(tasks_per_step=4, group_size=4),
+        optim=OptimConfig(lr=3e-2, schedule=lambda step: 1.0),
+        run=RunConfig(progress=False),
+    )
+    rows = trainer.run()
     assert rows[0]["gap"] < 1e-5  # what is optimised is the distribution that was sampled from
     assert rows[0]["success"] < 0.6
     assert rows[-1]["success"] > 0.9

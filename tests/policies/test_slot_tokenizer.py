@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rao_envs.errors import OptionError
-from rao_envs.policies.tokenizer import SlotTokenizer
+from rao_envs.policies import SlotTokenizer
 
 TEXTS = ['[{"name":"get_info","result":[{"item":"m9_i4","depth":4},{"item":"c2_shard","depth":0}]}]', "Craft 12 m9_i4."]
 TOKENIZER = SlotTokenizer.train(TEXTS, slots=8, at_least=1)

@@ -14,10 +14,11 @@ from rao_envs import collect  # noqa: E402
 from rao_envs.cli import app  # noqa: E402
 from rao_envs.errors import OptionError  # noqa: E402
 from rao_envs.policies import ScriptedPolicy  # noqa: E402
+from rao_envs.policies.gpt import load_gpt, new_gpt, save_gpt  # noqa: E402
 from rao_envs.policies.local import find_device  # noqa: E402
 from rao_envs.testing.toy import toy_env, toy_oracle  # noqa: E402
 from rao_envs.training import TrainingSequence  # noqa: E402
-from rao_envs.training.imitation import imitate, load_gpt, new_gpt, save_gpt, start_gpt, transcript  # noqa: E402
+from rao_envs.training.imitation import imitate, start_gpt, transcript  # noqa: E402
 
 SPEC = importlib.util.spec_from_file_location("tiny_torch", Path(__file__).parent / "tiny_torch.py")
 tiny = importlib.util.module_from_spec(SPEC)

@@ -31,7 +31,7 @@ V = 6
 def quietly(function, *args, **options):
     """Call without the warning about groups of one."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", credit.LoneRolloutWarning)
         return function(*args, **options)
 
 

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 
 from rao_envs import Action, Limits  # noqa: E402
+from rao_envs.credit import root_loo  # noqa: E402
 from rao_envs.errors import CorruptCheckpoint, InfrastructureError, OptionError  # noqa: E402
-from rao_envs.training import RAOTrainer, build_batch, timing  # noqa: E402
-from rao_envs.training import trainer as home  # noqa: E402
+from rao_envs.training import CollectConfig, LossConfig, RAOTrainer, RunConfig, build_batch, timing  # noqa: E402
 from rao_envs.training.checkpoint import plain  # noqa: E402
+from rao_envs.training.config import warm_up  # noqa: E402
 
 SCRIPT = Path(__file__).parent / "tiny_torch.py"
 SPEC = importlib.util.spec_from_file_location("tiny_torch", SCRIPT)
@@ -152,7 +155,7 @@ def test_gradients_are_cut_to_their_greatest_norm():
 def test_the_learning_rate_follows_its_schedule():
     rows = tiny.trainer(None, steps=3, lr=0.5, schedule=lambda step: 1 / (1 + step)).run()
     assert [row["lr"] for row in rows] == [0.5, 0.25, pytest.approx(0.5 / 3)]
-    assert [home.warm_up(step) for step in (0, 4, 9, 500)] == [0.1, 0.5, 1.0, 1.0]
+    assert [warm_up(step) for step in (0, 4, 9, 500)] == [0.1, 0.5, 1.0, 1.0]
 
 
 def test_a_step_without_signal_leaves_the_weights_alone():
@@ -356,6 +359,45 @@ def test_options_that_are_no_data_are_told_apart_too(tmp_path):
     assert plain({"env_options": {"limits": Limits(max_turns=3), "token_counter": len}}) != kept
 
 
+@dataclass(frozen=True)
+class Shrunk:
+    """A baseline of the caller's own: a share of that of the paper."""
+
+    share: float
+
+    def __call__(self, forest):
+        return self.share * root_loo(forest)
+
+
+def shrunk(forest, share):
+    return share * root_loo(forest)
+
+
+@pytest.mark.parametrize(
+    "rules", [(Shrunk(0.5), Shrunk(0.25)), (partial(shrunk, share=0.5), partial(shrunk, share=0.25))]
+)
+def test_rules_of_ones_own_train_and_resume(tmp_path, rules):
+    one, other = rules
+    whole = tiny.trainer(tmp_path / "whole", steps=4, credit={"baseline": one}).run()
+    assert untimed(whole) != untimed(tiny.trainer(None, steps=4, credit={"baseline": other}).run())
+    tiny.trainer(tmp_path / "run", steps=3, credit={"baseline": one}).run()
+    with pytest.raises(OptionError, match=r"holds a run with credit=.*[Ss]hrunk.*0\.5.*this one has .*0\.25"):
+        tiny.trainer(tmp_path / "run", steps=4, credit={"baseline": other})
+    again = tiny.trainer(tmp_path / "run", steps=4, credit={"baseline": one})
+    assert again.done == 3
+    assert untimed(again.run()) == untimed(whole)
+
+
+def test_a_rule_for_rewards_trains():
+    kept = {"delegation_bonus": 0.0}, {"reward": own_success}
+    rows = [untimed(tiny.trainer(None, steps=2, credit=options).run()) for options in kept]
+    assert rows[0] == rows[1]
+
+
+def own_success(forest):
+    return forest.success
+
+
 def test_what_changes_speed_only_may_change(tmp_path):
     tiny.trainer(tmp_path, steps=1).run()
     assert tiny.trainer(tmp_path, steps=5, max_tokens=7, concurrency=3, keep=9, checkpoint_every=2).done == 1
@@ -538,13 +580,31 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"group_size": 1}, "group_size=1: must be at least 2"),
+        ({"group_size": 1}, "group_size=1: must be an int of at least 2: a lone rollout"),
         ({"steps": 0}, "steps=0"),
         ({"epochs": 0}, "epochs=0"),
         ({"minibatches": 0}, "minibatches=0"),
         ({"max_tokens": 0}, "max_tokens=0"),
-        ({"kl": 0.1}, "kl=0.1: needs a reference"),
+        ({"epochs": 1.5}, "epochs=1.5: must be an int"),
+        ({"concurrency": 0}, "concurrency=0"),
+        ({"lr": -1.0}, "lr=-1.0: must be a finite number"),
+        ({"schedule": 0.5}, "schedule=0.5: must be a function"),
+        ({"max_grad_norm": 0.0}, "max_grad_norm=0.0: must be above 0"),
+        ({"max_length": 0}, "max_length=0: .*None trains on all"),
+        ({"max_sequences": True}, "max_sequences=True"),
+        ({"checkpoint_every": 0}, "checkpoint_every=0"),
+        ({"evaluate_every": 0}, "evaluate_every=0"),
+        ({"evaluate": 5}, "evaluate=5: must be a function"),
+        ({"kind": "grpo"}, "kind='grpo': must be one of reinforce, ppo, cispo"),
+        ({"kind": "ppo", "clip_low": 2.0}, r"clip_low, clip_high=\(2.0, 0.2\): ppo needs"),
+        ({"clip_low": 6.0}, r"clip_low, clip_high=\(6.0, 5.0\): cispo needs"),
+        ({"normalise": "length"}, "normalise='length'"),
+        ({"entropy": -1.0}, "entropy=-1.0"),
+        ({"kl": 0.1}, "kl=0.1: needs a policy to stay close to"),
         ({"credit": {"lambda": 0.4}}, "credit=.*lambda: must be among baseline, delegation_bonus"),
+        ({"credit": {"baseline": "mean"}}, "baseline='mean'"),
+        ({"credit": {"delegation_bonus": -1.0}}, "delegation_bonus=-1.0"),
+        ({"credit": {"depth_weighting": 2.0}}, "depth_weighting=2.0"),
         ({"folder": "x", "keep": 0}, "keep=0"),
     ],
 )
@@ -554,22 +614,27 @@ def test_impossible_options_are_named(tmp_path, options, match):
         tiny.trainer(folder, **options)
 
 
+def test_a_configuration_in_the_wrong_place_is_named():
+    collect, loss = CollectConfig(tasks_per_step=1, group_size=2), LossConfig()
+    with pytest.raises(OptionError, match=r"collect=LossConfig.*: must be a CollectConfig"):
+        RAOTrainer(tiny.TinyPolicy(), tiny.tiny_env, steps=1, collect=loss)
+    with pytest.raises(OptionError, match=r"run=\{'folder': 'x'\}: must be a RunConfig"):
+        RAOTrainer(tiny.TinyPolicy(), tiny.tiny_env, steps=1, collect=collect, run={"folder": "x"})
+
+
 def test_an_environment_may_be_an_id(tmp_path):
     class Scripted(tiny.TinyPolicy):
         def answer(self, view, logprobs):
             return Action("[]", sample=tiny.Sample((tiny.ROOT,), (5,), (float(logprobs[tiny.ROOT, 5]),)))
 
-    options = {"env_options": {"depth": 2, "action_format": "calls", "limits": {"max_turns": 1}}}
+    options = {"depth": 2, "action_format": "calls", "limits": {"max_turns": 1}}
     trainer = RAOTrainer(
         Scripted(),
         "TextCraftSynth-v0",
         steps=1,
-        tasks_per_step=1,
-        group_size=2,
-        folder=tmp_path,
-        tensorboard=False,
-        **options,
+        collect=CollectConfig(tasks_per_step=1, group_size=2, env_options=options),
+        run=RunConfig(folder=tmp_path, tensorboard=False),
     )
     (row,) = trainer.run()
     assert row["success"] == 0.0
-    assert json.loads((tmp_path / "config.json").read_text())["env_options"] == options["env_options"]
+    assert json.loads((tmp_path / "config.json").read_text())["env_options"] == options

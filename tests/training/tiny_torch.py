@@ -6,6 +6,7 @@ Run as a script it trains, for the test that kills it: python tests/tiny_torch.p
 import math
 import sys
 import time
+from dataclasses import fields
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from rao_envs.action import Action
 from rao_envs.events import Sample
 from rao_envs.seeding import rng
 from rao_envs.testing.toy import finish, launch, note, say, toy_env
-from rao_envs.training import RAOTrainer
+from rao_envs.training import CollectConfig, LossConfig, OptimConfig, RAOTrainer, RunConfig
 
 PAD, ROOT, CHILD, SEEN, END = range(5)
 LAUNCH = 9
@@ -86,9 +87,17 @@ def tiny_env():
     return toy_env(limits={"max_turns": 3, "max_depth": 2, "max_nodes": 12})
 
 
+CONFIGS = {"collect": CollectConfig, "loss": LossConfig, "optim": OptimConfig, "run": RunConfig}
+
+
 def trainer(folder, **options):
+    """Make a trainer; options of all four configurations are given side by side."""
     known = {"steps": 12, "tasks_per_step": 2, "group_size": 4, "lr": 0.1, "checkpoint_every": 3, "tensorboard": False}
-    return RAOTrainer(options.pop("policy", None) or TinyPolicy(), tiny_env, folder=folder, **{**known, **options})
+    given = {**known, "folder": folder, **options}
+    for part, kind in CONFIGS.items():
+        names = given.keys() & {field.name for field in fields(kind)}
+        given[part] = kind(**{name: given.pop(name) for name in names})
+    return RAOTrainer(given.pop("policy", None) or TinyPolicy(), tiny_env, **given)
 
 
 if __name__ == "__main__":

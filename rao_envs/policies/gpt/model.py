@@ -27,7 +27,7 @@ class GPTConfig:
 
     Attributes:
         vocab_size: token ids.
-        context: most tokens of one transcript.
+        context: maximum tokens of one transcript.
         width: size of the residual stream; a multiple of twice the number of heads.
         layers: blocks.
         heads: attention heads of a block; they share keys and values.
@@ -40,7 +40,7 @@ class GPTConfig:
     heads: int = 4
 
     def __post_init__(self) -> None:
-        """Refuse shapes that no model can have."""
+        """Refuse impossible shapes."""
         for name, value in asdict(self).items():
             if not isinstance(value, int) or value < 1:
                 raise OptionError(name, value, "must be an int of at least 1")
@@ -49,7 +49,7 @@ class GPTConfig:
 
 
 class _Block(nn.Module):
-    """Attention with rotary positions, then a feed-forward layer; both behind a norm."""
+    """Attention with rotary positions, then a feed-forward layer; each preceded by a norm."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class _Block(nn.Module):
         self.down = nn.Linear(4 * config.width, config.width, bias=False)
 
     def project(self, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, float [B, H, L, C/H], and keys and values, [B, 1, L, C/H]; positions are turned in."""
+        """Return queries, float [B, H, L, C/H], and keys and values, [B, 1, L, C/H], rotated by position."""
         qkv = self.qkv(self.norm(x)).unflatten(-1, (-1, self.size)).transpose(1, 2)
         pairs = torch.view_as_complex(qkv[:, : self.heads + 1].unflatten(-1, (-1, 2)))
         turned = torch.view_as_real(pairs * rotation).flatten(-2)
@@ -78,12 +78,12 @@ class _Block(nn.Module):
 class GPT(nn.Module):
     """A decoder-only transformer: rotary positions, RMS norms, squared ReLUs, embeddings tied with the output.
 
-    Every token is embedded together with the five before it, so that finding "what stood after this the last time"
-    takes one layer of attention instead of two: copying is learnt many times sooner.
+    Every token is embedded together with the five before it, so that finding "what followed this the last time" takes
+    one layer of attention instead of two: copying is learned many times faster.
     """
 
     def __init__(self, config: GPTConfig) -> None:
-        """Initialise from torch's global generator; seed it before."""
+        """Initialise from torch's global generator; seed it first."""
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.width)
@@ -100,7 +100,7 @@ class GPT(nn.Module):
         self.rotation: Tensor
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """Return the logits of the next token at every place.
+        """Return the logits of the next token at every position.
 
         Args:
             input_ids: Long [Q, L], padded on the right: no token sees what comes after it.
@@ -111,7 +111,7 @@ class GPT(nn.Module):
         return self.unembed(self.hidden(input_ids))
 
     def hidden(self, input_ids: Tensor) -> Tensor:
-        """Return what `unembed` turns into logits, float [Q, L, C]: cheaper where few places matter."""
+        """Return what `unembed` turns into logits, float [Q, L, C]: cheaper where few positions matter."""
         rotation = self.rotation[: input_ids.shape[1]]
         x = self._embed(F.pad(input_ids, (BEFORE, 0)))
         for block in self._layers():
@@ -136,7 +136,7 @@ class GPT(nn.Module):
         """Read more tokens of every row, and return the logits of the one that follows the last of them.
 
         Args:
-            tokens: Long [B, 5 + M], the new tokens behind the five before them, padded on the right.
+            tokens: Long [B, 5 + M], the five tokens before the new ones, then those, padded on the right.
             new: Long [B], how many of a row's M are not padding; at least 1.
             length: Long [B], tokens read before.
             cache: float of `cache_shape`, all finite; rows are written to from `length` on.
@@ -146,17 +146,17 @@ class GPT(nn.Module):
         """
         rows = torch.arange(len(tokens), device=tokens.device)
         x = self._embed(tokens)
-        # Padding writes behind the new tokens, into room that the next ones will overwrite before they look at it.
-        places = length[:, None] + torch.arange(x.shape[1], device=tokens.device)
-        rotation = self.rotation[places.clamp(max=self.config.context - 1)][:, None]
-        longest = int(places.max()) + 1
-        visible = torch.arange(longest, device=tokens.device) <= places[:, :, None]
+        # Padding writes after the new tokens, into room that the next ones will overwrite before reading it.
+        positions = length[:, None] + torch.arange(x.shape[1], device=tokens.device)
+        rotation = self.rotation[positions.clamp(max=self.config.context - 1)][:, None]
+        longest = int(positions.max()) + 1
+        visible = torch.arange(longest, device=tokens.device) <= positions[:, :, None]
         visible = visible.repeat(1, self.config.heads, 1)[:, None]
         for number, block in enumerate(self._layers()):
             q, k, v = block.project(x, rotation)
             keys, values = cache[2 * number], cache[2 * number + 1]
-            keys[rows[:, None], places], values[rows[:, None], places] = k[:, 0], v[:, 0]
-            # All heads share keys and values, so that they are to them what more tokens would be: read once.
+            keys[rows[:, None], positions], values[rows[:, None], positions] = k[:, 0], v[:, 0]
+            # All heads share keys and values, so heads can be laid out as more positions: the cache is read once.
             every = q.flatten(1, 2)[:, None]
             k, v = keys[:, None, :longest], values[:, None, :longest]
             seen = F.scaled_dot_product_attention(every, k, v, attn_mask=visible)

@@ -1,4 +1,4 @@
-"""A small GPT that is trained from nothing, and the policy that plays with it."""
+"""The policy that plays with a small GPT."""
 
 from __future__ import annotations
 
@@ -20,24 +20,51 @@ from rao_envs.action import Action
 from rao_envs.errors import OptionError
 from rao_envs.events import Sample
 from rao_envs.policies.base import View
-from rao_envs.policies.gpt_model import BEFORE, GPT, GPTConfig
-from rao_envs.policies.tokenizer import Names, SlotTokenizer
+from rao_envs.policies.gpt.model import BEFORE, GPT
+from rao_envs.policies.gpt.tokenizer import Names, SlotTokenizer
+from rao_envs.policies.sampling import draw
 from rao_envs.seeding import derive
 from rao_envs.tree import Node
 
-__all__ = ["GPT", "GPTConfig", "GPTPolicy"]
+__all__ = ["GPTPolicy", "MessageCounter"]
 
 _CHUNK = 4_096  # padded tokens read at once: what fits a processor's cache
-_COMPACT = 0.6
-_FRAME = 2  # `act` before a message and `end` behind it
+_COMPACT = 0.6  # the batch shrinks when a smaller share of its rows is still being written
+_FRAME = 2  # `act` before a message and `end` after it
 _REMEMBERED = 4_096  # transcripts whose keys and values are kept for their next turn
+
+
+class MessageCounter:
+    """Counts the tokens of a message as a `GPTPolicy` reads it: a `token_counter` for environments."""
+
+    def __init__(self, tokenizer: SlotTokenizer) -> None:
+        """Count the tokens of this tokenizer."""
+        self.tokenizer = tokenizer
+
+    def __call__(self, text: str) -> int:
+        """Count a message of the user or of the agent, with its frame."""
+        return len(self.tokenizer.encode(text, self.tokenizer.names())) + _FRAME
+
+    def system(self, text: str) -> int:
+        """Count a system message: one token stands for it."""
+        return 1
 
 
 @dataclass(slots=True)
 class _Job:
-    """One transcript to be continued; its first `known` tokens have been read into `cache`."""
+    """One transcript to be continued; its first `known` tokens have been read into `cache`.
 
-    place: int
+    Attributes:
+        view: index of its view in the call.
+        key: what its cache is remembered by.
+        prompt: token ids so far.
+        names: the names in them.
+        known: tokens of the prompt that `cache` holds.
+        cache: keys and values of these.
+        draws: uniform numbers, one for each new token.
+    """
+
+    view: int
     key: tuple[int, str]
     prompt: list[int]
     names: Names
@@ -62,15 +89,16 @@ def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
 class GPTPolicy(nn.Module):
     """Plays with a `GPT`: all waiting nodes of all rollouts in one batch, token by token.
 
-    What a node samples depends on its view's seed and on what it was shown, not on who else is in the batch (but
-    for the last digits of floating-point sums). A prompt is the prompt and output of the turn before with the new
-    observation behind it: nothing is ever tokenised twice, and a node's turns merge into one training sequence.
+    What a node samples depends on its view's seed and on what it was shown, not on the rest of the batch (except for
+    rounding in floating-point sums). A prompt is the prompt and output of the turn before, followed by the new
+    observation: nothing is tokenised twice, and a node's turns merge into one training sequence.
 
     Attributes:
         model: the network.
         tokenizer: its tokens.
         temperature: logits are divided by it; 0 takes the likeliest token.
-        max_new_tokens: longest message.
+        max_new_tokens: maximum length of a message.
+        count_tokens: counts the tokens of one message; give it to environments as their `token_counter`.
         seconds: time spent in the model so far.
     """
 
@@ -90,15 +118,15 @@ class GPTPolicy(nn.Module):
             tokenizer: must have the model's vocabulary.
             temperature: at least 0.
             max_new_tokens: at least 1.
-            batch_rows: nodes in one batch at most.
+            batch_rows: maximum number of nodes in one batch.
 
         Raises:
             OptionError: an impossible option, or a tokenizer that is not the model's.
         """
         super().__init__()
         if tokenizer.vocab_size != model.config.vocab_size:
-            mend = f"has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}; use the model's own"
-            raise OptionError("tokenizer", tokenizer, mend)
+            fix = f"has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}; use the model's own"
+            raise OptionError("tokenizer", tokenizer, fix)
         if not 0 <= temperature < float("inf"):
             raise OptionError("temperature", temperature, "must be a finite number, at least 0")
         for name, value in (("max_new_tokens", max_new_tokens), ("batch_rows", batch_rows)):
@@ -109,6 +137,7 @@ class GPTPolicy(nn.Module):
         self.temperature = temperature
         self.max_new_tokens = max_new_tokens
         self.batch_rows = batch_rows
+        self.count_tokens = MessageCounter(tokenizer)
         self.seconds = 0.0
         self._memory: dict[tuple[int, str], tuple[list[int], Tensor]] = {}
         self._buffer = torch.empty(0)
@@ -128,11 +157,16 @@ class GPTPolicy(nn.Module):
 
         Args:
             node: its text is tokenised, whatever its samples say.
-            salt: another one deals other slots to the names.
+            salt: another salt assigns other slots to the names.
+
+        Raises:
+            OptionError: the log is too old to say whether the node may delegate.
         """
+        if node.may_delegate is None:
+            raise OptionError("node.may_delegate", None, "this log does not say; collect the rollout again")
         tokenizer = self.tokenizer
         names = tokenizer.names(salt)
-        ids = [tokenizer.delegate if "launch_subagent" in node.system else tokenizer.alone]
+        ids = [tokenizer.delegate if node.may_delegate else tokenizer.alone]
         ids += tokenizer.encode(node.opening, names)
         wrote = [False] * len(ids)
         for turn in node.turns:
@@ -142,24 +176,20 @@ class GPTPolicy(nn.Module):
             wrote += [False, *[True] * len(action), *[False] * len(seen)]
         return ids, wrote
 
-    def count_tokens(self, text: str) -> int:
-        """Count the tokens of a chat message, with its frame: a `token_counter` for the environments.
-
-        A system message counts as the one token that stands for it.
-        """
-        if "These tools exist" in text:
-            return 1
-        return len(self.tokenizer.encode(text, self.tokenizer.names())) + _FRAME
-
     def logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the tempered logits, float [Q, L, V], that messages were sampled from.
 
         Args:
             input_ids: Long [Q, L].
             attention_mask: Bool [Q, L], padding on the right.
+
+        Raises:
+            OptionError: the temperature is 0, which gives no distribution to differentiate.
         """
+        if self.temperature == 0:
+            raise OptionError("temperature", 0, "has no gradient; sample at a temperature above 0 to train")
         logits: Tensor = self.model(input_ids)
-        return logits / self.temperature if self.temperature else logits
+        return logits / self.temperature
 
     def prompt(self, node: Node) -> tuple[list[int], Names]:
         """Return the token ids that a node's next message follows, and the names in them."""
@@ -184,54 +214,54 @@ class GPTPolicy(nn.Module):
         Raises:
             OptionError: a transcript is longer than the model's context.
         """
-        jobs = [self._job(place, view) for place, view in enumerate(views)]
+        jobs = [self._job(index, view) for index, view in enumerate(views)]
         answers: list[Action | None] = [None] * len(views)
         jobs.sort(key=lambda job: (job.new, len(job.prompt)))  # padding costs as much as reading
-        for place in range(0, len(jobs), self.batch_rows):
-            batch = jobs[place : place + self.batch_rows]
+        for first in range(0, len(jobs), self.batch_rows):
+            batch = jobs[first : first + self.batch_rows]
             start = time.perf_counter()
             written = self._generate(batch)
             self.seconds += time.perf_counter() - start
             for job, (ids, logprobs) in zip(batch, written, strict=True):
                 text = self.tokenizer.decode(ids, job.names)
-                answers[job.place] = Action(text, sample=Sample(tuple(job.prompt), tuple(ids), tuple(logprobs)))
+                answers[job.view] = Action(text, sample=Sample(tuple(job.prompt), tuple(ids), tuple(logprobs)))
         return [answer for answer in answers if answer is not None]
 
     def train(self, mode: bool = True) -> GPTPolicy:
-        """Switch to training, or back; what the model has read is forgotten: its weights are about to change."""
+        """Switch to training, or back. Clears the cache, since the weights are about to change."""
         self._memory.clear()
         return super().train(mode)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As `torch.nn.Module.load_state_dict`; what the old weights have read is forgotten."""
+        """As `torch.nn.Module.load_state_dict`. Clears the cache, which the old weights have filled."""
         self._memory.clear()
         return super().load_state_dict(*args, **kwargs)
 
-    def _job(self, place: int, view: View) -> _Job:
+    def _job(self, index: int, view: View) -> _Job:
         prompt, names = self.prompt(view.node)
         if len(prompt) >= self.model.config.context:
-            mend = f"leaves no room behind {len(prompt)} tokens; give the environment token_counter=policy.count_tokens"
-            raise OptionError("context", self.model.config.context, f"{mend} and limits={{'context_tokens': ...}}")
+            fix = f"leaves no room after {len(prompt)} tokens; give the environment token_counter=policy.count_tokens"
+            raise OptionError("context", self.model.config.context, f"{fix} and limits={{'context_tokens': ...}}")
         key = (view.rollout, view.node.address)
         known, cache = self._memory.get(key, ([], None))
         if cache is None or prompt[: len(known)] != known:
             known, cache = [], None
         random = np.random.Generator(np.random.Philox(derive(view.seed, "gpt")))
-        return _Job(place, key, prompt, names, len(known), cache, random.random(self.max_new_tokens, dtype=np.float32))
+        return _Job(index, key, prompt, names, len(known), cache, random.random(self.max_new_tokens, dtype=np.float32))
 
     @torch.inference_mode()
     def _generate(self, jobs: Sequence[_Job]) -> list[tuple[list[int], list[float]]]:
         """Continue each prompt until its end token, the longest message, or the end of the context."""
-        device, context, most = self.device, self.model.config.context, self.max_new_tokens
-        cache = self._room(len(jobs), max(len(job.prompt) for job in jobs) + max(job.new for job in jobs) + most)
+        device, context, limit = self.device, self.model.config.context, self.max_new_tokens
+        cache = self._room(len(jobs), max(len(job.prompt) for job in jobs) + max(job.new for job in jobs) + limit)
         first = []
         for start, stop in _chunks([job.new for job in jobs]):
             part = jobs[start:stop]
             tokens = torch.full((len(part), BEFORE + max(job.new for job in part)), self.pad_id)
             for row, job in enumerate(part):
                 tail = job.prompt[max(0, job.known - BEFORE) :]
-                place = max(0, BEFORE - job.known)
-                tokens[row, place : place + len(tail)] = torch.tensor(tail)
+                left = max(0, BEFORE - job.known)
+                tokens[row, left : left + len(tail)] = torch.tensor(tail)
                 if job.cache is not None:
                     cache[:, start + row, : job.known] = job.cache
             new = torch.tensor([job.new for job in part], device=device)
@@ -242,20 +272,20 @@ class GPTPolicy(nn.Module):
         last = torch.tensor([([self.pad_id] * BEFORE + job.prompt)[-BEFORE:] for job in jobs], device=device)
         draws = torch.from_numpy(np.stack([job.draws for job in jobs])).to(device)
         rows = torch.arange(len(jobs), device=device)
-        output = torch.full((len(jobs), most), self.pad_id, device=device)
-        logprobs = torch.zeros(len(jobs), most, device=device)
+        output = torch.full((len(jobs), limit), self.pad_id, device=device)
+        logprobs = torch.zeros(len(jobs), limit, device=device)
         written = torch.zeros(len(jobs), dtype=torch.long, device=device)
         going = torch.ones(len(jobs), dtype=torch.bool, device=device)
-        for step in range(most):
+        for step in range(limit):
             token, logprob = self._sample(logits, draws[rows, step])
             output[rows, step], logprobs[rows, step] = token, logprob
             written[rows] += going
             going = going & (token != self.tokenizer.end) & (lengths + 1 < context)
-            left = int(going.sum())
-            if not left or step + 1 == most:
+            unfinished = int(going.sum())
+            if not unfinished or step + 1 == limit:
                 break
             last = torch.cat((last[:, -BEFORE:], token[:, None]), dim=1)
-            if left < _COMPACT * len(going):  # copying the cache costs more than a few idle rows
+            if unfinished < _COMPACT * len(going):  # copying the cache costs more than a few idle rows
                 self._remember(jobs, rows, ~going, output, written, cache)
                 keep = going.nonzero()[:, 0]
                 rows, last, lengths, going = rows[keep], last[keep], lengths[keep], going[keep]
@@ -267,7 +297,7 @@ class GPTPolicy(nn.Module):
         return [(ids[:count], chances[:count]) for ids, chances, count in parts]
 
     def _room(self, rows: int, length: int) -> Tensor:
-        """Return room for keys and values: what was used before, if it is large enough. What it holds is finite."""
+        """Return a buffer for keys and values, reused if it is large enough. Whatever it holds is finite."""
         shape = self.model.cache_shape(rows, length)
         size = math.prod(shape)
         if self._buffer.numel() < size or self._buffer.device != self.device:
@@ -277,25 +307,16 @@ class GPTPolicy(nn.Module):
     def _remember(
         self, jobs: Sequence[_Job], rows: Tensor, done: Tensor, output: Tensor, written: Tensor, cache: Tensor
     ) -> None:
-        """Keep keys and values of the transcripts that are done: the next turn goes on from there."""
-        for place in done.nonzero()[:, 0].tolist():
-            row = int(rows[place])
+        """Keep keys and values of the transcripts that are done, for their next turn."""
+        for i in done.nonzero()[:, 0].tolist():
+            row = int(rows[i])
             job = jobs[row]
-            # The last token was sampled, not read.
+            # The last token was sampled, but not read.
             known = [*job.prompt, *output[row, : int(written[row]) - 1].tolist()]
             self._memory.pop(job.key, None)
-            self._memory[job.key] = (known, cache[:, place, : len(known)].clone())
+            self._memory[job.key] = (known, cache[:, i, : len(known)].clone())
         while len(self._memory) > _REMEMBERED:
             del self._memory[next(iter(self._memory))]
 
-    def _sample(self, logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw one token a row by the inverse of the cumulative distribution; return it and its log-probability."""
-        if not self.temperature:
-            chances = torch.log_softmax(logits, dim=-1)
-            best = chances.argmax(dim=-1)
-            return best, chances.gather(1, best[:, None])[:, 0]
-        chances = torch.log_softmax(logits / self.temperature, dim=-1)
-        upto = chances.exp().cumsum(dim=-1)
-        token = torch.searchsorted(upto, (draw * upto[:, -1])[:, None], right=True)[:, 0]
-        token = token.clamp_(max=logits.shape[1] - 1)
-        return token, chances.gather(1, token[:, None])[:, 0]
+    def _sample(self, logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        return draw(logits, self.temperature, uniform)

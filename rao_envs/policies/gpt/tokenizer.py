@@ -1,18 +1,18 @@
-"""A tokenizer for small models that are trained from nothing: short, exact, and indifferent to names.
+"""A tokenizer for small models that are trained from scratch: short, exact, and indifferent to names.
 
-Text is cut at *names* (words with a digit in them, such as ``m9_i4``) and *numbers*; what stands between is
-literal text. Each of the three becomes tokens in its own way:
+Text is split at *names* (words that contain a digit, such as ``m9_i4``) and *numbers*; the rest is literal text. Each
+of the three becomes tokens in its own way:
 
 | part | token |
 |---|---|
-| number up to 99 | one token each |
-| name | a *slot*: the next one free, counted round from a slot that the first name of the transcript decides |
-| literal | one token if training saw it often enough, else the fewest known pieces found from the left, else bytes |
+| number up to 99 | one token |
+| name | a *slot*: the next free one, counting cyclically from a slot that the transcript's first name determines |
+| literal | one token if it was frequent in training, else the longest known pieces from the left, else bytes |
 
-A slot means "that name in this transcript" and nothing else, so a model that has learnt to copy and compare
-slots handles names that it never saw: this is what lets it go deeper than it was trained. Every text can be
-encoded, and decoding gives it back exactly, but for what a tokenizer is told to ignore and for names that come when
-all slots are taken: each of those is read as ``?``. So the length of a text is the same wherever it stands.
+A slot means "that name in this transcript" and nothing else, so a model that has learned to copy and compare slots
+handles names that it has never seen: this is what lets it go deeper than it was trained. Every text can be encoded, and
+decoding restores it exactly, except for what a tokenizer is told to ignore and for names that appear when all slots are
+taken: each of those is read as ``?``. So a text has the same length wherever it occurs.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from rao_envs.errors import OptionError
 __all__ = ["Names", "SlotTokenizer"]
 
 _PART = re.compile(r"(\b(?=\w*[A-Za-z])(?=\w*\d)\w+\b|(?<![\w.])\d+\b)")
-_CUT = re.compile(r"(?<=\"\},)")  # between the results of a list, whose number varies
-_MOST = 100
+_CUT = re.compile(r"(?<=\"\},)")  # between the entries of a list of results, whose number varies
+_NUMBERS = 100  # 0 to 99
 _SPECIAL = ("<pad>", "<alone>", "<delegate>", "<act>", "<end>")
 
 
@@ -37,7 +37,7 @@ class Names:
     """The names of one transcript and their slots, in order of first appearance."""
 
     def __init__(self, slots: int, salt: int = 0) -> None:
-        """Start with no names; another `salt` deals other slots."""
+        """Start with no names; another `salt` assigns other slots."""
         self.slots = slots
         self.salt = salt
         self._start = 0
@@ -45,7 +45,7 @@ class Names:
         self.name_of: dict[int, str] = {}
 
     def bind(self, name: str) -> int | None:
-        """Return the slot of a name, dealt now if it is new; None if all slots are taken."""
+        """Return the slot of a name, assigned now if it is new; None if all slots are taken."""
         slot = self.slot_of.get(name)
         if slot is not None or len(self.slot_of) == self.slots:
             return slot
@@ -67,11 +67,11 @@ class SlotTokenizer:
 
     Attributes:
         pieces: literal texts that are one token.
-        slots: how many names one transcript may hold before any other is read as ``?``.
+        slots: how many names one transcript may hold; any further name is read as ``?``.
         vocab_size: number of token ids.
         pad, alone, delegate, act, end: ids of the special tokens. A transcript begins with `alone` or `delegate`,
-            which stand for the system message of an agent that may not or may delegate; `act` stands before a
-            message of the agent, `end` after it.
+            which stand for the system message of an agent that may not or may delegate; `act` precedes a message of
+            the agent, `end` follows it.
     """
 
     def __init__(self, pieces: Sequence[str], slots: int = 64, ignore: str | None = None) -> None:
@@ -83,10 +83,10 @@ class SlotTokenizer:
             ignore: regular expression; what it matches in a text is not read. Decoding cannot bring it back.
 
         Raises:
-            OptionError: a piece is empty or stands twice, there is no slot, or `ignore` is no regular expression.
+            OptionError: a piece is empty or given twice, there is no slot, or `ignore` is not a regular expression.
         """
         if len(set(pieces)) != len(pieces) or "" in pieces:
-            raise OptionError("pieces", list(pieces), "must be different and not empty")
+            raise OptionError("pieces", list(pieces), "must be distinct and not empty")
         if slots < 1:
             raise OptionError("slots", slots, "must be at least 1")
         try:
@@ -99,10 +99,10 @@ class SlotTokenizer:
         self.pad, self.alone, self.delegate, self.act, self.end = range(len(_SPECIAL))
         self._bytes = len(_SPECIAL)
         self._numbers = self._bytes + 256
-        self._names = self._numbers + _MOST
+        self._names = self._numbers + _NUMBERS
         self._literals = self._names + slots
         self.vocab_size = self._literals + len(self.pieces)
-        self._ids = {piece: self._literals + place for place, piece in enumerate(self.pieces)}
+        self._ids = {piece: self._literals + i for i, piece in enumerate(self.pieces)}
         longest_first = sorted(self.pieces, key=len, reverse=True)
         self._greedy = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
         self._memo: dict[str, tuple[int, ...]] = {}
@@ -111,7 +111,7 @@ class SlotTokenizer:
     def train(
         cls, texts: Iterable[str], *, slots: int = 64, ignore: str | None = None, at_least: int = 10
     ) -> SlotTokenizer:
-        """Learn the literal pieces that occur `at_least` times in the texts."""
+        """Learn the literal pieces that occur at least `at_least` times in the texts."""
         seen: Counter[str] = Counter()
         reader = cls((), slots, ignore)
         for text in texts:
@@ -120,7 +120,7 @@ class SlotTokenizer:
         return cls(sorted(piece for piece, times in seen.items() if times >= at_least), slots, ignore)
 
     def read(self, text: str) -> str:
-        """Return what is left of a text once `ignore` has been taken out."""
+        """Return a text without what `ignore` matches."""
         return self._ignore.sub("", text) if self._ignore else text
 
     def names(self, salt: int = 0) -> Names:
@@ -130,8 +130,8 @@ class SlotTokenizer:
     def encode(self, text: str, names: Names) -> list[int]:
         """Return the token ids of a text, binding its new names."""
         ids: list[int] = []
-        for place, part in enumerate(_PART.split(self.read(text))):
-            if place % 2 == 0:
+        for i, part in enumerate(_PART.split(self.read(text))):
+            if i % 2 == 0:
                 if part:
                     ids += self._literal(part)
             elif part.isdigit():
@@ -152,7 +152,7 @@ class SlotTokenizer:
                 ids.append(self._ids[match.group()])
                 start = match.end()
             known = (*ids, *self._spell(text[start:]))
-            if len(self._memo) < 10_000:  # hostile text must not fill the memory
+            if len(self._memo) < 10_000:  # hostile text must not exhaust memory
                 self._memo[text] = known
         return known
 
@@ -160,7 +160,7 @@ class SlotTokenizer:
         return [self._bytes + byte for byte in text.encode("utf-8", "surrogatepass")]
 
     def decode(self, ids: Iterable[int], names: Names) -> str:
-        """Return the text of token ids; special tokens have none, an unbound slot reads ``unknown7``."""
+        """Return the text of token ids. Special tokens have none; an unbound slot is written as ``unknown7``."""
         data = bytearray()
         for token in ids:
             if token >= self._literals:
