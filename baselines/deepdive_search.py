@@ -36,7 +36,7 @@ AGENTS, PROCESSES = 50, 5
 SECONDS = 15.0
 THINKING = 1.0
 """Mean seconds that an agent's model takes between two searches, exponentially distributed."""
-LIMITS = ("MOST_ALONE", "MOST_PAIRED", "MOST_READ", "MOST_RANKED")
+LIMITS = ("MAX_ALONE", "MAX_PAIRED", "MAX_READ", "MAX_RANKED")
 Row = dict[str, Any]
 
 

@@ -1,6 +1,6 @@
 """DeepDive: multi-hop research in which each hop needs the one before.
 
-`generate` makes a knowledge graph, `pages` tells it as a web, `ask` draws questions whose answer is proved unique.
+`generate` makes a knowledge graph, `pages` writes it as web pages, `ask` draws questions whose answer is proved unique.
 `rao_deepdive.search` has the search engines.
 """
 

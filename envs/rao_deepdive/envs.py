@@ -26,11 +26,10 @@ class DeepDiveEnv(RecursiveEnv):
 
     ## Description
     A fictional web of thousands of pages about people, places, works, organisations and events, with a search engine.
-    A question describes where to begin ("a spa town founded in the 1640s, known for its amber bells") and leads from
-    there over 2 to 8 relations to its answer; nothing on the way is named. A chain must be walked hop by hop, and
-    nothing is gained by working on two hops at once. An intersection has two or three trails that meet, and can be
-    walked in parallel. Pages mislead with namesakes and rumours. Questions about a user's own corpus can be asked
-    instead.
+    A question describes a starting point ("a spa town founded in the 1640s, known for its amber bells") and leads from
+    there along 2 to 8 relations to its answer; nothing on the way is named. A chain must be followed hop by hop;
+    working on two hops at once gains nothing. An intersection has two or three trails that meet and can be followed in
+    parallel. Pages mislead with namesakes and rumours. Instead, questions can be asked about a user's own corpus.
 
     ## Action Space
     `TextSpace`: Python (``action_format="code"``) or a JSON list of tool calls (``"calls"``). Tools:
@@ -41,8 +40,8 @@ class DeepDiveEnv(RecursiveEnv):
     `TextSpace`: what the next acting agent sees.
 
     ## Rewards
-    0 until the root returns; then 1 if its answer is the gold answer or an alias of it, normalised, else what the
-    judge says, if there is one, else 0.
+    0 until the root returns; then 1 if its normalised answer is the gold answer or an alias of it; otherwise the
+    judge's verdict, or 0 without a judge.
 
     ## Starting State
     One root with the question.
@@ -86,33 +85,33 @@ class DeepDiveEnv(RecursiveEnv):
         """Make the environment.
 
         Args:
-            hops: relations that the question takes, 2 to 8; where trails meet, those of all trails together.
+            hops: number of relations in the question, 2 to 8; for an intersection, over all trails together.
             difficulty: instead of hops: "easy" (2), "medium" (3 or 4, the default), "hard" (5 or 6) or "extreme" (7
                 or 8).
             split: "train", "val" or "test"; no answer occurs in two of them.
             kind: "chain", "intersection", or None for both.
-            size: pages of the generated web, 100 to 1,000,000. It is made on first use (a second for the default)
-                and kept on disk.
-            world_seed: another seed gives another web.
-            task_seed: another seed gives other tasks in the same web.
-            search: where searches go instead of the embedded engine: a `SearchBackend`, or "tavily" for the live web
-                (the key comes from the environment).
-            corpus: a JSONL file of passages to search, with "title", "text" and perhaps "url".
-            questions: a file of questions about it, or about the live web, as `rao_deepdive.real` reads them. The
-                file is one split, whatever its name here.
-            judge: judges what no program can: answers of the root that are not the gold answer, and subagents whose
-                goal is not understood. None leaves the former wrong and the latter unjudged.
+            size: pages of the generated web, 100 to 1,000,000. It is made on first use (one second for the default
+                size) and kept on disk.
+            world_seed: a different seed gives a different web.
+            task_seed: a different seed gives different tasks in the same web.
+            search: the search engine to use instead of the embedded one: a `SearchBackend`, or "tavily" for the live
+                web (the key comes from the environment).
+            corpus: a JSONL file of passages to search, with "title", "text" and optionally "url".
+            questions: a file of questions about the corpus or the live web, in a layout that `rao_deepdive.real` reads.
+                The file is a single split, whatever `split` says.
+            judge: judges what no program can: root answers that differ from the gold answer, and subagents whose goal
+                is not understood. With None, the former are wrong and the latter unjudged.
             recursive: False makes the single-agent environment.
-            limits: what differs from the defaults: 25 turns and 32,768 tokens a node, trees of depth 6.
-            options: the rest of `RecursiveEnv`: action_format, latency, token_counter, sandbox, render_mode.
+            limits: overrides of the defaults: 25 turns and 32,768 tokens per node, trees of depth 6.
+            options: further options of `RecursiveEnv`: action_format, latency, token_counter, sandbox, render_mode.
 
         Raises:
-            OptionError: an option has an impossible value.
+            OptionError: an option has an invalid value.
         """
         engine = _engine(search, corpus)
         if questions is None:
             if corpus is not None:
-                raise OptionError("corpus", os.fspath(corpus), "goes with questions=: those made here are not about it")
+                raise OptionError("corpus", os.fspath(corpus), "needs questions=: generated ones are not about it")
             tasks = generated_tasks(
                 hops=hops,
                 kind=kind,
@@ -124,11 +123,11 @@ class DeepDiveEnv(RecursiveEnv):
             )
         else:
             if any(option is not None for option in (hops, kind, difficulty)):
-                raise OptionError("questions", os.fspath(questions), "goes without hops, kind and difficulty")
+                raise OptionError("questions", os.fspath(questions), "excludes hops, kind and difficulty; drop them")
             if split not in SPLITS:
                 raise OptionError("split", split, f"choose from {', '.join(SPLITS)}")
             if engine is None:
-                raise OptionError("questions", os.fspath(questions), "needs a corpus= or a search= to look for answers")
+                raise OptionError("questions", os.fspath(questions), "needs corpus= or search= to find answers in")
             tasks = real_tasks(questions, engine, split)
 
         def world(task: Task) -> DeepDiveWorld:
@@ -136,7 +135,7 @@ class DeepDiveEnv(RecursiveEnv):
                 return RealWorld(task, engine, judge)
             return DeepDiveWorld(task, engine or open_web(size, world_seed), judge)
 
-        # Refuse what cannot be asked here, not at the first reset.
+        # Reject a bad option here, not at the first reset.
         tasks(0)
         if isinstance(limits, Mapping | None):
             limits = {**_DEFAULTS, **(limits or {})}

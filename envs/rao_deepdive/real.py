@@ -1,14 +1,14 @@
-"""Real questions on a corpus of one's own: HotpotQA and what is laid out like it.
+"""Real questions about a user's own corpus: HotpotQA, and other files in its layout.
 
-A file of questions is JSON Lines, or one JSON list (as HotpotQA's own). What each question has:
+A file of questions is JSON Lines, or a single JSON list (like HotpotQA's own). Each question has:
 
 | key | is |
 |---|---|
-| "question", "answer" | texts |
-| "id" or "_id" | its name; the line's number if there is none |
-| "aliases" or "answer_aliases" | other names of the answer; may be left out |
-| "supporting_titles" | titles of the pages that it takes; or "supporting_facts", as HotpotQA has them |
-| "level", "type" | its difficulty and kind; may be left out |
+| "question", "answer" | strings |
+| "id" or "_id" | its name; the line number by default |
+| "aliases" or "answer_aliases" | other names of the answer; optional |
+| "supporting_titles" | titles of the pages needed to answer it; or "supporting_facts", in HotpotQA's layout |
+| "level", "type" | its difficulty and kind; optional |
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rao_envs.world import TaskSource
 
 __all__ = ["GoldTitles", "RealQuestion", "RealWorld", "gold_titles", "load_questions", "real_tasks"]
 
-_NO_PAGE = re.compile(r"there is no page at (?:(?!\\n)[^\n\"])*")  # names similar addresses, which nobody has found
+_NO_PAGE = re.compile(r"there is no page at (?:(?!\\n)[^\n\"])*")  # the addresses it suggests are not found
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class RealQuestion:
 
     Attributes:
         id: its name in its set.
-        question: what is asked.
+        question: the question text.
         answer: the gold answer.
         aliases: other names for it.
-        titles: of the pages that its answer takes; each once.
-        level: its difficulty, in the words of its set; "real" if it gives none.
-        kind: its kind, likewise; "" if it gives none.
+        titles: titles of the pages needed to answer it, without repeats.
+        level: its difficulty, in the words of its set; "real" by default.
+        kind: its kind, likewise; "" by default.
     """
 
     id: str
@@ -59,8 +59,8 @@ class RealQuestion:
 class RealWorld(DeepDiveWorld):
     """Research on pages written by people.
 
-    Next to what `DeepDiveWorld` reads, the task's payload may hold "gold": {title: addresses} of the pages that the
-    answer takes. The root's payload shows them to whoever reads the tree (`gold_titles`), and not to agents.
+    Besides the keys that `DeepDiveWorld` reads, the task's payload may hold "gold": {title: addresses} of the pages
+    needed for the answer. The root's payload shows them to readers of the tree (`gold_titles`), but not to agents.
     """
 
     instructions = """\
@@ -70,7 +70,7 @@ or yes or no.
 """
 
     def root(self) -> Subtask:
-        """Return the question; the tree also gets to know the gold pages."""
+        """Return the question; the gold pages are recorded in the tree."""
         return Subtask(self.task.goal, {"gold": self.task.payload.get("gold", {})})
 
 
@@ -78,8 +78,8 @@ class GoldTitles(TypedDict):
     """What `gold_titles` returns.
 
     Attributes:
-        found: share of the gold titles that a search result showed to an agent.
-        read: share whose page was shown to an agent.
+        found: share of the gold titles that some agent saw in a search result.
+        read: share whose page some agent read.
     """
 
     found: float | None
@@ -90,26 +90,26 @@ def load_questions(path: str | os.PathLike[str]) -> list[RealQuestion]:
     """Read a file of questions, in the layout of this module's docstring.
 
     Raises:
-        OptionError: the file cannot be read, has no question, or one is not laid out so (names the line, or the place
-            in the list).
+        OptionError: the file cannot be read, has no question, or has one in another layout (the message names the
+            line, or the position in the list).
     """
-    found = [_question(row, f"line {number}", str(path)) for number, row in _rows(path)]
-    if not found:
+    questions = [_question(row, f"line {number}", str(path)) for number, row in _rows(path)]
+    if not questions:
         raise OptionError("questions", str(path), "has no questions")
-    if len({question.id for question in found}) < len(found):
-        raise OptionError("questions", str(path), "two questions have the same id")
-    return found
+    if len({question.id for question in questions}) < len(questions):
+        raise OptionError("questions", str(path), "two questions have the same id; make ids unique")
+    return questions
 
 
 def real_tasks(
     questions: str | os.PathLike[str], search: SearchBackend | None = None, split: str = "test"
 ) -> TaskSource:
-    """Return the tasks of a file of questions. The file is one split, whatever its name.
+    """Return the tasks of a file of questions. The file is a single split, whatever its name.
 
     Args:
         questions: the file.
-        search: where the gold titles are looked up, if it is a `FullTextSearch`.
-        split: the name that the tasks get.
+        search: looked up for the addresses of gold titles, if it is a `FullTextSearch`.
+        split: the split name to give the tasks.
 
     Raises:
         OptionError: the file cannot be read or has no questions.
@@ -131,10 +131,10 @@ def real_tasks(
 
 
 def gold_titles(tree: ExecutionTree) -> GoldTitles:
-    """Return how much of what its question takes a rollout found and read; None where the gold pages are not known.
+    """Return what share of the gold pages a rollout found and read; None where the gold pages are not known.
 
-    Told from what agents were shown: what a node's code got from a tool and did not print does not count. A page that
-    was read counts as found.
+    Only what agents saw counts: a page that a node's code fetched without printing it does not. A page that was read
+    also counts as found.
     """
     payload = tree.root.payload if tree.nodes else None
     gold = payload.get("gold") if isinstance(payload, Mapping) else None
@@ -152,14 +152,14 @@ def _any(pattern: re.Pattern[str], texts: Sequence[str]) -> bool:
 
 
 def _in_result(title: str, urls: Sequence[str]) -> re.Pattern[str]:
-    """Find a search result's address, however it was printed; its title where the address is not known."""
+    """Match a search result's address, however it was printed, or its title where the address is not known."""
     if urls:
         return re.compile(rf"(?<![\w/.-])(?:{_either(urls)})(?![\w/%#?&=-])")
     return re.compile(rf"[\"']title[\"']: ?[\"']{_printed(title)}[\"']")
 
 
 def _page_head(title: str, urls: Sequence[str]) -> re.Pattern[str]:
-    """Find the lines with which a page is shown: its title, its address, perhaps its part, and a blank line."""
+    """Match the head of a page as it is shown: its title, its address, optionally its part, and a blank line."""
     line = r"(?:\n|\\n)"
     address = _either(urls) if urls else r"https?://[^\s\\]+"
     return re.compile(rf"{_printed(title)}{line}(?:{address}){line}(?:\[part \d+ of \d+\]{line})?{line}")
@@ -170,7 +170,7 @@ def _either(texts: Sequence[str]) -> str:
 
 
 def _printed(text: str) -> str:
-    """Match a text as it is, as JSON writes it, and as Python shows one with both kinds of quotation marks."""
+    """Match a string as it is, as JSON writes it, and as Python's repr shows one with both kinds of quotes."""
     shown = {text, json.dumps(text, ensure_ascii=False)[1:-1], text.replace("\\", "\\\\").replace("'", "\\'")}
     return f"(?:{'|'.join(map(re.escape, sorted(shown)))})"
 
@@ -189,7 +189,7 @@ def _rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         raise OptionError("questions", str(path), f"is not JSON ({error!s:.100})") from None
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
-            raise OptionError("questions", str(path), f"entry {number} is no object")
+            raise OptionError("questions", str(path), f"entry {number} is not an object")
         yield number, row
 
 
@@ -199,13 +199,13 @@ def _question(row: Mapping[str, Any], where: str, path: str) -> RealQuestion:
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str) or (default is None and not value.strip()):
-            raise OptionError("questions", path, f'{where}: "{names[0]}" must be a text')
+            raise OptionError("questions", path, f'{where}: "{names[0]}" must be a string')
         return value
 
     def texts(*names: str) -> tuple[str, ...]:
         value: Any = next((row[name] for name in names if row.get(name) is not None), [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise OptionError("questions", path, f'{where}: "{names[0]}" must be a list of texts')
+            raise OptionError("questions", path, f'{where}: "{names[0]}" must be a list of strings')
         return tuple(dict.fromkeys(value))
 
     return RealQuestion(

@@ -1,4 +1,4 @@
-"""Tasks over a generated web: drawn from its graph, pure in their arguments."""
+"""Tasks about a generated web, drawn from its graph: pure in their arguments."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from rao_envs.world import TaskSource
 __all__ = ["DEFAULT_SIZE", "DIFFICULTIES", "generated_tasks", "open_web"]
 
 DIFFICULTIES: Mapping[str, tuple[int, int]] = {"easy": (2, 2), "medium": (3, 4), "hard": (5, 6), "extreme": (7, 8)}
-"""Fewest and most hops, by the name of the difficulty."""
+"""Minimum and maximum number of hops, by the name of the difficulty."""
 
 DEFAULT_SIZE = 5_000
 
 
 @lru_cache(maxsize=8)
 def open_web(size: int, seed: int = 0) -> FullTextSearch:
-    """Return the search engine over a generated web, which is made on first use and kept on disk.
+    """Return the search engine over a generated web, which is built on first use and kept on disk.
 
     Raises:
         OptionError: the size is out of range.
@@ -39,7 +39,7 @@ def open_web(size: int, seed: int = 0) -> FullTextSearch:
 
 @cache
 def _edition() -> str:
-    """Return what changes with the code that makes the pages, so that no page of an older edition is ever served."""
+    """Return a digest of the code that makes the pages, so that pages of an older version are never served."""
     digest = blake2b(digest_size=6)
     for module in (graphs, lexicon, names, texts, wordings):
         digest.update(Path(str(module.__file__)).read_bytes())
@@ -56,13 +56,13 @@ def generated_tasks(
     world_seed: int,
     task_seed: int,
 ) -> TaskSource:
-    """Return where the tasks over a generated web come from.
+    """Return the source of tasks about a generated web.
 
-    A task's payload holds "world" (size and seed of the graph), "query" (the question without words), "answer" and
-    "aliases", "kind", "hops", and "steps": the gold path with names and addresses.
+    A task's payload holds "world" (size and seed of the graph), "query" (the question in structured form), "answer"
+    and "aliases", "kind", "hops", and "steps": the gold path with names and addresses.
 
     Raises:
-        OptionError: an argument out of range.
+        OptionError: an argument is out of range.
     """
     choices, name = _hops(hops, difficulty)
     if kind is not None and kind not in QUESTION_KINDS:
@@ -91,8 +91,8 @@ def _hops(hops: int | None, difficulty: str | None) -> tuple[Sequence[int], str]
     name = "medium" if difficulty is None else difficulty
     if name not in DIFFICULTIES:
         raise OptionError("difficulty", difficulty, f"choose from {', '.join(DIFFICULTIES)}")
-    fewest, most = DIFFICULTIES[name]
-    return range(fewest, most + 1), name
+    low, high = DIFFICULTIES[name]
+    return range(low, high + 1), name
 
 
 def _task(graph: graphs.Graph, question: Question, name: str, difficulty: str, split: str, index: int) -> Task:

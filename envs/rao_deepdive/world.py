@@ -15,21 +15,21 @@ from rao_envs.judges import Case, FirstOf, Judge
 __all__ = ["PART", "DeepDiveWorld"]
 
 PART = 8_000
-"""Characters of a page that one view shows; longer pages are read part by part."""
+"""Characters of a page that one call shows; longer pages are read part by part."""
 
-_LONGEST_GOAL = 5_000
+_MAX_GOAL = 5_000  # characters
 
 
 class DeepDiveWorld(World):
-    """One rollout's view of a web. Nothing in it changes.
+    """One rollout's view of a web; research changes nothing in it.
 
-    The task's payload says what is right:
+    The task's payload holds the right answer:
 
     | key | is |
     |---|---|
     | "answer" | the gold answer |
-    | "aliases" | other names for it; may be left out |
-    | "world" | {"size", "seed"} of the graph behind the web, if it is a generated one |
+    | "aliases" | other names for it; optional |
+    | "world" | {"size", "seed"} of the graph behind a generated web |
     """
 
     instructions = """\
@@ -44,8 +44,8 @@ repeat rumours: what counts is what the page about a thing states of it. The ans
 
         Args:
             task: the question and its gold answer.
-            search: where searches go.
-            judge: asked where no program knows whether an answer is right; None leaves those subagents unjudged.
+            search: the search engine.
+            judge: consulted where no program can tell whether an answer is right; None leaves those subagents unjudged.
 
         Raises:
             OptionError: the task has no gold answer.
@@ -53,7 +53,7 @@ repeat rumours: what counts is what the page about a thing states of it. The ans
         super().__init__(task)
         gold = task.payload.get("answer")
         if not isinstance(gold, str) or not gold.strip():
-            raise OptionError("answer", gold, 'the question has no gold answer: give payload["answer"], a text')
+            raise OptionError("answer", gold, 'the question has no gold answer: set payload["answer"] to a string')
         self._search = search
         self._judge = judge
         web = task.payload.get("world")
@@ -90,8 +90,8 @@ repeat rumours: what counts is what the page about a thing states of it. The ans
         """Have a subagent find out what `goal` asks for. It knows nothing but the goal: ask in full, with names."""
         if not any(character.isalnum() for character in goal):
             raise ToolError("goal is empty: ask for something")
-        if len(goal) > _LONGEST_GOAL:
-            raise ToolError(f"goal has {len(goal):,} characters: {_LONGEST_GOAL:,} at most")
+        if len(goal) > _MAX_GOAL:
+            raise ToolError(f"goal has {len(goal):,} characters: {_MAX_GOAL:,} at most")
         return Subtask(goal)
 
     def verify(self, node: Node, result: Any) -> Verdict:

@@ -1,7 +1,7 @@
 """Oolong-Real: questions that need every line of a long Dungeons & Dragons transcript.
 
-`generate` makes sessions with their exact event log, `ask` questions about a log, `score` scores an answer as
-the published set does. `load_episodes` and `load_published` read the real data.
+`generate` makes sessions with an exact event log, `ask` draws questions about a log, and `score` scores an answer by
+the rules of the published set. `load_episodes` and `load_published` read real data.
 """
 
 import sys

@@ -41,10 +41,10 @@ class OolongRealEnv(RecursiveEnv):
     """Oolong-Real: answer a question that needs every line of a long Dungeons & Dragons transcript.
 
     ## Description
-    A transcript of 55,000 tokens and more, with "Name: utterance" a line, and one question: how many rolls, which
-    spell last, what percentage. Nobody can answer it from a sample. The agent's window holds 32,768 tokens, so that
-    a lone agent cannot read it all. Sessions are generated with their exact log; real transcripts and the published
-    set can be read instead.
+    A transcript of 55,000 tokens or more, one "Name: utterance" per line, and one question: how many rolls, which
+    spell last, what percentage. It cannot be answered from a sample. The agent's context window holds 32,768 tokens,
+    so a lone agent cannot read everything. Sessions are generated with an exact log; real transcripts and the
+    published set can be used instead.
 
     ## Action Space
     `TextSpace`: Python (``action_format="code"``) or a JSON list of tool calls (``"calls"``). Tools:
@@ -93,27 +93,27 @@ class OolongRealEnv(RecursiveEnv):
         """Make the environment.
 
         Args:
-            tokens: length of a generated session, at least 500 an episode.
+            tokens: length of a generated session, at least 500 per episode.
             difficulty: instead of a length: "easy" (8,000 tokens), "medium" (55,000, the default), "hard" (118,000
                 in 2 episodes) or "extreme" (175,000 in 3).
-            split: "train", "val" or "test"; no session occurs in two of them. A published file is one split,
-                whatever its name here.
-            episodes: of a session; None takes the difficulty's, or 1.
-            knobs: how hard generated sessions are to read: a `Knobs`, or a dict of what differs from its defaults.
-            families: names of the families of questions to draw from; None draws from all.
-            data: None generates sessions. A folder in the layout that `load_episodes` reads gives real episodes; a
-                .jsonl or .parquet file the published set, and its name, "oolongbench/oolong-real", the same through
+            split: "train", "val" or "test"; no session occurs in two of them. A published file is a single split,
+                whatever `split` says.
+            episodes: number of episodes in a session; None takes the difficulty's, or 1.
+            knobs: how hard generated sessions are to read: a `Knobs`, or a dict of overrides of its defaults.
+            families: names of the question families to draw from; None draws from all.
+            data: None generates sessions. A folder in the layout of `load_episodes` gives real episodes; a .jsonl or
+                .parquet file gives the published set, and the name "oolongbench/oolong-real" loads that set through
                 the `datasets` package (extra ``oolong``).
             judge: judges subagents whose answer no program knows, such as
                 ``LLMJudge(..., rubric=PAPER_RUBRIC)``; None leaves them unjudged.
-            task_seed: another seed gives other tasks.
+            task_seed: a different seed gives different tasks.
             recursive: False makes the single-agent environment.
-            limits: what differs from the defaults: trees of depth 2, 50 turns (25 for subagents), 32,768 tokens a
-                node, observations of 100,000 characters.
-            options: the rest of `RecursiveEnv`: action_format, latency, token_counter, sandbox, render_mode.
+            limits: overrides of the defaults: trees of depth 2, 50 turns (25 for subagents), 32,768 tokens per node,
+                observations of 100,000 characters.
+            options: further options of `RecursiveEnv`: action_format, latency, token_counter, sandbox, render_mode.
 
         Raises:
-            OptionError: an option has an impossible value, or the data cannot be read.
+            OptionError: an option has an invalid value, or the data cannot be read.
         """
         if split not in SPLITS:
             raise OptionError("split", split, f"choose from {', '.join(SPLITS)}")
@@ -123,7 +123,7 @@ class OolongRealEnv(RecursiveEnv):
         if data is None:
             tasks = _generated(tokens, difficulty, split, episodes, _knobs(knobs), chosen, task_seed)
         elif tokens is not None or difficulty is not None or knobs is not None:
-            raise OptionError("data", os.fspath(data), "goes without tokens, difficulty and knobs: data is as it is")
+            raise OptionError("data", os.fspath(data), "excludes tokens, difficulty and knobs; drop them")
         elif data == PUBLISHED_SET:
             tasks = _published(None, split)
         elif Path(data).is_dir():
@@ -136,7 +136,7 @@ class OolongRealEnv(RecursiveEnv):
         def world(task: Task) -> OolongWorld:
             return OolongWorld(task, judge)
 
-        # Refuse what cannot be asked here, not at the first reset.
+        # Reject a bad option here, not at the first reset.
         world(tasks(0))
         chosen_limits = {**_DEFAULTS, **(limits or {})} if isinstance(limits, Mapping | None) else limits
         super().__init__(tasks, world, recursive=recursive, limits=chosen_limits, **options)
@@ -181,10 +181,10 @@ def _generated(
 
 def _real(folder: Path, split: str, episodes: int, families: list[str] | None, task_seed: int) -> TaskSource:
     ids = load_episodes(folder).ids
-    # Dealt out 70 / 15 / 15 in the order of play; whatever shares an episode shares a split.
+    # Split 70 / 15 / 15 in order of play; sessions that share an episode share a split.
     edges = [0, len(ids) * 70 // 100, len(ids) * 85 // 100, len(ids)]
-    place = SPLITS.index(split)
-    own = ids[edges[place] : edges[place + 1]]
+    number = SPLITS.index(split)
+    own = ids[edges[number] : edges[number + 1]]
     if not 1 <= episodes <= len(own):
         raise OptionError("episodes", episodes, f"the split {split} of {folder} has {len(own)} of them")
     asked = [name for name in families or ROLL_FAMILIES if name in ROLL_FAMILIES]
@@ -204,7 +204,7 @@ def _real(folder: Path, split: str, episodes: int, families: list[str] | None, t
 def _published(path: Path | None, split: str) -> TaskSource:
     source = PUBLISHED_SET if path is None else str(path)
     theirs = "validation" if split == "val" else split
-    # The questions are kept, not the transcripts, which come to gigabytes.
+    # Keep the questions, but not the transcripts, which take gigabytes.
     rows = [(row.question, row.answer, row.id, row.question_type) for row in load_published(path, split=theirs)]
     if not rows:
         raise OptionError("data", source, "has no questions")
@@ -215,8 +215,8 @@ def _published(path: Path | None, split: str) -> TaskSource:
     def tasks(index: int) -> Task:
         row = index % len(rows)
         question, answer, name, kind = rows[row]
-        place = {"path": None if path is None else str(path), "split": theirs, "row": row}
-        payload = {"published": place, "question": question, "gold": answer, "kind": kind}
+        origin = {"path": None if path is None else str(path), "split": theirs, "row": row}
+        payload = {"published": origin, "question": question, "gold": answer, "kind": kind}
         return Task(f"oolong-published-{name}", question, payload, "published", split, index)
 
     return tasks

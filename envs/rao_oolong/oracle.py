@@ -1,12 +1,12 @@
-"""Scripted policies: they read what any agent can read, and nothing of the log.
+"""Scripted policies. They read only what any agent can read, never the log.
 
 | oracle | does |
 |---|---|
-| `recursive_oracle` | cuts its text by line numbers without reading it, has subagents read the pieces, merges |
-| `single_oracle` | reads alone, piece after piece, until it has read everything or its window is full |
-| `shortcut_oracle` | reads nothing: counts by pattern in a program (code format only) |
+| `recursive_oracle` | splits its text by line numbers without reading it, lets subagents read the parts, merges |
+| `single_oracle` | reads alone, piece by piece, until it has read everything or its window is full |
+| `shortcut_oracle` | reads nothing: counts keywords with a program (code format only) |
 
-All are functions of the node's view: they keep no state, and so survive checkpoints and forks.
+All are functions of the node's view: they keep no state, so they survive checkpoints and forks.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from rao_oolong.session.passages import read_heading
 __all__ = ["recursive_oracle", "shortcut_oracle", "single_oracle"]
 
 _CHUNK = 64_000  # characters: about 16,000 tokens, half a window of 32,768
-_MOST_CHUNKS = 32  # of one node; more are delegated in two steps
-_MARGIN = 40  # lines: an exchange at the table is over sooner
-_PIECE = 24_000  # characters that the lone reader asks for at a time
+_MAX_CHUNKS = 32  # per node; more are delegated in two steps
+_MARGIN = 40  # lines: longer than any exchange at the table
+_PIECE = 24_000  # characters that the lone reader requests at a time
 
 _SIZE = re.compile(r"Your context has (\d+) lines, (\d+) characters\.")
 _ASKED = re.compile(r"You are asked about lines (\d+) to (\d+) of it\.")
@@ -45,10 +45,10 @@ Known = tuple[Family, Params]
 
 
 def recursive_oracle(view: View) -> str:
-    """Split, delegate the question as it is, merge what comes back.
+    """Split the text, delegate the question unchanged, merge the results.
 
-    The root always delegates; a subagent whose text fits its window reads it whole and finishes with its answer and
-    its partial result, another splits again. A node that may not delegate works as `single_oracle` does.
+    The root always delegates. A subagent whose text fits its window reads all of it and returns its answer and its
+    partial result; any other subagent splits again. A node that may not delegate works like `single_oracle`.
     """
     node = view.node
     say = _SPEAKERS[view.format]
@@ -64,7 +64,7 @@ def recursive_oracle(view: View) -> str:
 
 
 def single_oracle(view: View) -> str:
-    """Read line by line, piece after piece, then answer; what fits into one window is read at once."""
+    """Read the lines piece by piece, then answer; a subagent reads its whole text at once."""
     node = view.node
     say = _SPEAKERS[view.format]
     known = _known(node)
@@ -74,7 +74,7 @@ def single_oracle(view: View) -> str:
     pieces = [piece for turn in node.turns for piece in say.pieces(turn.observation or "")]
     done = pieces[-1][1] + 1 if pieces else 0
     if done < lines:
-        # A subagent was given a piece that fits; a lone reader pays for each message with the whole chat so far.
+        # A subagent's text fits its window; a lone reader's every message costs the whole chat so far.
         wanted = lines if node.depth else max(1, lines * _PIECE // characters)
         return say.read(done, min(wanted, lines - done))
     log = _heard("\n".join(text for _, _, text in pieces))
@@ -104,32 +104,32 @@ def shortcut_oracle(view: View) -> str:
 
 
 def _known(node: Node) -> Known | None:
-    found = parse_goal(node.goal)
-    return None if found is None else (FAMILIES[found[0]], found[1])
+    known = parse_goal(node.goal)
+    return None if known is None else (FAMILIES[known[0]], known[1])
 
 
 def _size(node: Node) -> tuple[int, int]:
-    """Return lines and characters of the node's text, which its first message tells."""
-    found = _SIZE.findall(node.opening)[-1]
-    return int(found[0]), int(found[1])
+    """Return the number of lines and characters of the node's text, which its first message states."""
+    lines, characters = _SIZE.findall(node.opening)[-1]
+    return int(lines), int(characters)
 
 
 def _cuts(node: Node, lines: int, characters: int) -> list[tuple[int, int]]:
-    """Cut the lines into equal runs whose text is about a chunk; in two steps where they are too many."""
+    """Split the lines into equal ranges of about one chunk of text; in two steps if there are too many."""
     chunks = max(2, -(-characters // _CHUNK))
-    if chunks > _MOST_CHUNKS:
-        chunks = max(2, -(-chunks // _MOST_CHUNKS), round(chunks**0.5))
+    if chunks > _MAX_CHUNKS:
+        chunks = max(2, -(-chunks // _MAX_CHUNKS), round(chunks**0.5))
     asked = _ASKED.search(node.opening, len(node.goal))
     first, last = (int(asked[1]), int(asked[2])) if asked else (0, lines - 1)
-    edges = [first + (last + 1 - first) * place // chunks for place in range(chunks + 1)]
+    edges = [first + (last + 1 - first) * i // chunks for i in range(chunks + 1)]
     return [(low, high - 1) for low, high in pairwise(edges) if high > low]
 
 
 def _heard(text: str) -> SessionLog:
-    """Read a text, and return what happened on the lines that are asked about."""
-    table = tuple((found[1], found[2]) for found in _PLAYS.finditer(text))
-    if found := read_heading(text):
-        heading, below = found
+    """Read a text, and return the events on the lines that the question is about."""
+    table = tuple((match[1], match[2]) for match in _PLAYS.finditer(text))
+    if headed := read_heading(text):
+        heading, below = headed
         log = read(below, table or (("", "DM"),), first_line=heading.shown, episode=heading.episode)
         return log.between(heading.first, heading.last)
     start = _BELOW.search(text)
@@ -149,7 +149,7 @@ def _box(answer: object) -> str:
 
 
 class _Code:
-    """Speak and understand the code format."""
+    """Write and read the code format."""
 
     def read(self, first: int, count: int) -> str:
         return f"<python>print(read_lines({first}, {count}))</python>"
@@ -167,9 +167,9 @@ class _Code:
         return f"<python>finish({result!r})</python>"
 
     def pieces(self, observation: str) -> Iterator[tuple[int, int, str]]:
-        """Yield what `read_lines` showed: first line, last line, text."""
-        if found := _HEAD.match(observation):
-            yield int(found[1]), int(found[2]), observation[found.end() :]
+        """Yield the output of `read_lines`: first line, last line, text."""
+        if match := _HEAD.match(observation):
+            yield int(match[1]), int(match[2]), observation[match.end() :]
 
     def literals(self, observation: str) -> Iterator[Any]:
         for line in observation.splitlines():
@@ -183,7 +183,7 @@ class _Code:
 
 
 class _Calls(_Code):
-    """Speak and understand the tool-call format."""
+    """Write and read the tool-call format."""
 
     def read(self, first: int, count: int) -> str:
         return _dumps("read_lines", {"first": first, "count": count})
@@ -200,7 +200,7 @@ class _Calls(_Code):
                 yield from super().pieces(result)
 
     def literals(self, observation: str) -> Iterator[Any]:
-        with suppress(ValueError):  # a long observation may have been cut
+        with suppress(ValueError):  # a long observation may be truncated
             yield from (entry["result"] for entry in json.loads(observation or "[]") if "result" in entry)
 
 

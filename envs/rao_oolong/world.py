@@ -26,9 +26,9 @@ __all__ = ["OolongWorld", "open_session", "text_session"]
 
 _START_LINE = re.compile(rf"^{re.escape(START)}[ \t]*$", re.MULTILINE)
 _CHILD_TURNS = 25
-_MOST_MARGIN = 100
-_LONGEST_GOAL = 20_000
-_MOST_WRITTEN = 20_000_000  # characters that agents may write for subagents in one rollout
+_MAX_MARGIN = 100  # lines
+_MAX_GOAL = 20_000  # characters
+_MAX_WRITTEN = 20_000_000  # characters that agents may write for subagents in one rollout
 
 
 class OolongWorld(World):
@@ -38,17 +38,17 @@ class OolongWorld(World):
 
     | key | is |
     |---|---|
-    | "seed", "episodes", "tokens", "knobs" | the arguments of `generate`, which makes the session again |
-    | "real" | {"folder": path, "ids": episodes} of a folder that `load_episodes` reads |
-    | "published" | {"path": file or None, "split": name, "row": number} of what `load_published` reads |
+    | "seed", "episodes", "tokens", "knobs" | the arguments of `generate`, which recreates the session |
+    | "real" | {"folder": path, "ids": episodes} for `load_episodes` |
+    | "published" | {"path": file or None, "split": name, "row": number} for `load_published` |
     | "text" | the text itself |
     | "question" | {"family": name, and its parameters}, or any text |
-    | "gold" | the answer, where the question is no family's |
+    | "gold" | the answer, if the question belongs to no family |
 
     Attributes:
-        book: the transcript, and what agents wrote for their subagents.
+        book: the transcript, and the texts that agents wrote for their subagents.
         gold: the answer to the root's question.
-        judge: asked about subagents where no program knows the answer; None leaves those unjudged.
+        judge: judges subagents where no program knows the answer; None leaves those unjudged.
     """
 
     instructions = """\
@@ -62,7 +62,7 @@ than the text.
         """Open the text of `task`.
 
         Raises:
-            OptionError: the payload names no text, an unknown family, or has no gold answer.
+            OptionError: the payload names no text or an unknown family, or has no gold answer.
         """
         super().__init__(task)
         self.book = Book(open_session(task.payload))
@@ -102,7 +102,7 @@ than the text.
         """
         if not goal.strip():
             raise ToolError("goal is empty: ask for something")
-        if len(goal) > _LONGEST_GOAL:
+        if len(goal) > _MAX_GOAL:
             raise ToolError(f"goal has {len(goal):,} characters: give long texts as `context` or `lines`")
         if (context is None) == (lines is None):
             raise ToolError("give either `context`, a text, or `lines`, (first, last)")
@@ -113,10 +113,8 @@ than the text.
     def _given(self, own: Place, context: str) -> Place:
         if not context.strip():
             raise ToolError("context is empty: give the text to be read")
-        if len(context) + sum(map(len, self.book.texts)) > _MOST_WRITTEN:
-            raise ToolError(
-                f"the texts written for subagents exceed {_MOST_WRITTEN:,} characters: give `lines` instead"
-            )
+        if len(context) + sum(map(len, self.book.texts)) > _MAX_WRITTEN:
+            raise ToolError(f"the texts written for subagents exceed {_MAX_WRITTEN:,} characters: give `lines` instead")
         return self.book.find(context, own)
 
     def _cut(self, own: Place, lines: tuple[int, int], margin: int) -> Place:
@@ -124,8 +122,8 @@ than the text.
         total, _ = self.book.size(own)
         if not 0 <= first <= last < total:
             raise ToolError(f"lines=({first}, {last}): your context has lines 0 to {total - 1}; first <= last")
-        if not 0 <= margin <= _MOST_MARGIN:
-            raise ToolError(f"margin={margin}: must be from 0 to {_MOST_MARGIN}")
+        if not 0 <= margin <= _MAX_MARGIN:
+            raise ToolError(f"margin={margin}: must be from 0 to {_MAX_MARGIN}")
         place = self.book.part(own, first, last, margin)
         if place is None:
             raise ToolError(f"lines=({first}, {last}) hold nothing of the transcript")
@@ -142,34 +140,34 @@ than the text.
         return {"context": self.book.text(node.payload["place"])}
 
     def verify(self, node: Node, result: Any) -> Verdict:
-        """Score the root by its gold answer; a subagent exactly where possible, else by the judge."""
+        """Score the root against the gold answer; a subagent exactly where possible, else by the judge."""
         if node.parent is None:
             return judge_root(self.gold, result)
         exact = Verifier(self.book, node.payload["place"])
         return FirstOf(exact, self.judge)(Case(node.goal, result, transcript=node.messages))
 
     def state(self) -> Mapping[str, Any]:
-        """Return what agents wrote; all else follows from the task and the nodes' payloads."""
+        """Return the texts that agents wrote; everything else follows from the task and the nodes' payloads."""
         return {"texts": list(self.book.texts)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what agents wrote."""
+        """Restore the texts that agents wrote."""
         self.book = Book(self.book.session, state["texts"])
 
 
 def open_session(payload: Mapping[str, Any]) -> Session:
-    """Make or read the session that a payload names; the last few are kept.
+    """Generate or read the session that a payload names; the last few are cached.
 
     Raises:
-        OptionError: it names none, or one that cannot be had.
+        OptionError: it names none, or one that cannot be generated or read.
     """
     if "text" in payload:
         return text_session(payload["text"])
     if "real" in payload:
         return _real(str(payload["real"]["folder"]), tuple(payload["real"]["ids"]))
     if "published" in payload:
-        place = payload["published"]
-        return _published(place["path"], place.get("split", "test"), int(place["row"]))
+        source = payload["published"]
+        return _published(source["path"], source.get("split", "test"), int(source["row"]))
     if "seed" in payload:
         knobs = tuple(sorted((payload.get("knobs") or {}).items()))
         return _generated(payload["seed"], payload.get("episodes", 1), payload.get("tokens", 55_000), knobs)
@@ -188,22 +186,22 @@ def _real(folder: str, ids: tuple[str, ...]) -> Session:
 
 @lru_cache(maxsize=2)
 def _published(path: str | None, split: str, row: int) -> Session:
-    found = next(islice(load_published(path, split=split), row, None), None)
-    if found is None:
+    question = next(islice(load_published(path, split=split), row, None), None)
+    if question is None:
         raise OptionError("row", row, f"{path or PUBLISHED_SET} has fewer rows")
-    return text_session(found.context)
+    return text_session(question.context)
 
 
 def text_session(text: str) -> Session:
-    """Read any text as a session without a log; what stands before its first episode is the preamble.
+    """Read any text as a session without a log; text before its first episode is the preamble.
 
     Raises:
-        OptionError: there is nothing in it.
+        OptionError: it is empty.
     """
     if not isinstance(text, str) or not text.strip():
-        raise OptionError("text", text, "the transcript is empty")
-    # On a line of its own: a preamble may well mention the mark.
-    starts = [found.start() for found in _START_LINE.finditer(text)]
+        raise OptionError("text", text, "the transcript is empty; give a text")
+    # Only on a line of its own, since a preamble may mention the marker.
+    starts = [match.start() for match in _START_LINE.finditer(text)]
     body = text[starts[0] if starts else 0 :].strip()
     head = text[: starts[0]].strip() if starts else ""
     return Session(body, SessionLog(episodes=max(1, len(starts))), line_starts(body), head, placed=False)

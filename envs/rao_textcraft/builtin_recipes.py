@@ -1,7 +1,7 @@
 """A compact table of real Minecraft recipes and item tags, written by hand for this package.
 
-The game's data pack is not ours to ship. These recipes are enough for tasks of depth 1 to 4 when neither a
-recipe folder nor the `minecraft-data` package is at hand.
+The game's data pack may not be redistributed. These recipes are enough for tasks of depth 1 to 4 when neither a
+recipe folder nor the `minecraft-data` package is available.
 """
 
 from __future__ import annotations
@@ -176,4 +176,4 @@ RECIPES: tuple[str, ...] = (
     *(f"6 {w} slab = 3 {w} planks" for w in (*_WOODS, *_FUNGI)),
     *_TABLE.strip().splitlines(),
 )
-"""One recipe a line: ``yield item = count ingredient, ...``; no number is 1, ``any x`` is the tag x."""
+"""One recipe per line: ``yield item = count ingredient, ...``; no number means 1, ``any x`` is the tag x."""

@@ -1,7 +1,7 @@
-"""Recipes: what can be made from what, how deep an item lies, and whether a craft is right.
+"""Recipes: what can be made from what, how deep an item is, and whether a craft is valid.
 
-Pure data, shared by every rollout. What an agent does wrong raises `CraftError`, whose text is meant for the
-agent; what the caller does wrong raises `ValueError`.
+Pure data, shared by every rollout. An agent's mistake raises `CraftError`, whose text is meant for the agent; a
+caller's mistake raises `ValueError`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Cookbook", "CraftError", "Ingredient", "Recipe"]
 
 
 class CraftError(Exception):
-    """An agent asked for what the rules do not allow; the message names the fault and the mend."""
+    """An agent asked for something that the rules do not allow; the message names the fault and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ class Recipe:
 class Cookbook:
     """All recipes of a world, immutable.
 
-    An item is *base* when its depth is 0: it has no recipe, or its recipes only lead round in a circle (iron
-    ingot from iron block from iron ingot). Of each such circle the item that most recipes outside it use is
-    taken as base, the ingot here; it stays craftable from the others.
+    An item is *base* when its depth is 0: it has no recipe, or its recipes only form a cycle (iron ingot from
+    iron block from iron ingot). In each such cycle, the item used by the most recipes outside it is taken as
+    base, here the ingot; it can still be crafted from the others.
 
     The depth of any other item is ``1 + max over slots of (min over options of depth)``, minimised over its
     recipes: the least fixed point, so a circular recipe never counts.
@@ -67,10 +67,10 @@ class Cookbook:
         """Index the recipes.
 
         Args:
-            recipes: in the order in which they are to be listed to agents.
+            recipes: in the order in which agents see them listed.
 
         Raises:
-            ValueError: a yield or count below 1, or a recipe or slot with nothing in it.
+            ValueError: a yield or count is below 1, or a recipe or slot is empty.
         """
         self._recipes: dict[str, tuple[Recipe, ...]] = {}
         for recipe in recipes:
@@ -122,18 +122,18 @@ class Cookbook:
         return self._depth[item] == 0
 
     def unknown(self, name: object) -> str:
-        """Return the error text for an item that does not exist, with up to 3 close names."""
+        """Return the error text for an unknown item, with up to 3 similar names."""
         close = difflib.get_close_matches(str(name)[:100], self.items, n=3)
         return f"unknown item {name!r}" + (f"; did you mean {', '.join(close)}?" if close else "")
 
     def match(self, ingredients: Mapping[str, int], item: str, total: int) -> dict[str, int]:
         """Check a craft against the recipes and return what it takes, item -> units.
 
-        With tags any split of the options that fills the slots is right. Which items a node holds does not
-        matter here.
+        With tags, any mix of options that fills the slots is valid. What a node holds does not matter here.
 
         Raises:
-            CraftError: unknown or base item, a total that is no multiple of a yield, or wrong ingredients.
+            CraftError: the item is unknown or base, the total is not a multiple of a yield, or the ingredients are
+                wrong.
         """
         plain = self._plain.get(item) if isinstance(item, str) else None
         if plain is not None and type(total) is int and total > 0:
@@ -177,9 +177,9 @@ def _is_plain(recipe: Recipe) -> bool:
 
 
 def _fills(recipe: Recipe, crafts: int, supply: Mapping[str, int]) -> bool:
-    """Whether the supply can be dealt to the slots with nothing missing and nothing left over.
+    """Whether the supply can be assigned to the slots with nothing missing and nothing left over.
 
-    By Hall's theorem it can exactly when the totals agree and no set of slots needs more than the supply of
+    By Hall's theorem, it can exactly when the totals agree and no set of slots needs more than the supply of
     the items that fit one of them. A crafting grid has at most 9 cells, so there are at most 511 sets, and
     few once slots with equal options are merged.
     """
@@ -226,7 +226,7 @@ def _depths(recipes: Mapping[str, tuple[Recipe, ...]]) -> dict[str, int]:
             progress = bool(ready)
         if not waiting:
             break
-        base.add(_circle_base(waiting, recipes))
+        base.add(_cycle_base(waiting, recipes))
     depth = dict.fromkeys(base, 0)
     waiting = {item: ways for item, ways in recipes.items() if item not in base}
     level = 0
@@ -244,11 +244,11 @@ def _depths(recipes: Mapping[str, tuple[Recipe, ...]]) -> dict[str, int]:
     return depth
 
 
-def _circle_base(waiting: Mapping[str, tuple[Recipe, ...]], recipes: Mapping[str, tuple[Recipe, ...]]) -> str:
-    """Choose the base item of one circle among the items that never ground out.
+def _cycle_base(waiting: Mapping[str, tuple[Recipe, ...]], recipes: Mapping[str, tuple[Recipe, ...]]) -> str:
+    """Choose the base item of one cycle among the items that never reach a base material.
 
-    The item that leads to the fewest others lies on a circle that waits for nothing outside itself; an item
-    that merely waits for a circle leads to more.
+    The item that leads to the fewest others is on a cycle that depends on nothing outside itself; an item that
+    merely depends on a cycle leads to more.
     """
     leads: dict[str, set[str]] = {}
     for item in waiting:
@@ -260,10 +260,10 @@ def _circle_base(waiting: Mapping[str, tuple[Recipe, ...]], recipes: Mapping[str
                 seen |= new
                 stack.extend(new)
         leads[item] = seen
-    circle = leads[min(waiting, key=lambda item: (len(leads[item]), item))]
-    uses = dict.fromkeys(circle, 0)
+    cycle = leads[min(waiting, key=lambda item: (len(leads[item]), item))]
+    uses = dict.fromkeys(cycle, 0)
     for item, ways in recipes.items():
-        for way in ways if item not in circle else ():
-            for used in circle.intersection(o for s in way.ingredients for o in s.options):
+        for way in ways if item not in cycle else ():
+            for used in cycle.intersection(o for s in way.ingredients for o in s.options):
                 uses[used] += 1
-    return min(circle, key=lambda item: (-uses[item], item))
+    return min(cycle, key=lambda item: (-uses[item], item))

@@ -26,9 +26,9 @@ class TextCraftSynthEnv(RecursiveEnv):
     """TextCraft-Synth: craft one target of a chosen depth in a made-up world.
 
     ## Description
-    Items stand in 13 tiers, from base materials to tier 12. A recipe takes exact amounts of 1 to 6 ingredients
+    Items are arranged in 13 tiers, from base materials to tier 12. A recipe takes exact amounts of 1 to 6 ingredients
     from lower tiers, so a target unfolds into a tree of sub-targets: about 4 of them on easy tasks, 25 on medium,
-    300 on hard and 7,000 on extreme ones. Names do not betray recipes; they must be looked up. Parent and
+    300 on hard and 7,000 on extreme ones. Names give no hint of recipes, which must be looked up. Parent and
     children share one inventory, which holds enough base material, some to spare, and a few distractors.
 
     ## Action Space
@@ -40,11 +40,11 @@ class TextCraftSynthEnv(RecursiveEnv):
     `TextSpace`: what the next acting agent sees.
 
     ## Rewards
-    0 until the root returns; then 1 if it called `finish` and its targets have been newly made by it or its
-    descendants, net of what they used themselves, else 0.
+    0 until the root returns; then 1 if it called `finish` and it or its descendants newly made its targets, net of
+    what they used themselves, else 0.
 
     ## Starting State
-    One root with one target item and 1 to 3 units asked for.
+    One root, asked for 1 to 3 units of one item.
 
     ## Episode End
     Terminated when the root finishes; truncated when it runs out of turns or of its context window.
@@ -78,17 +78,17 @@ class TextCraftSynthEnv(RecursiveEnv):
             difficulty: instead of a depth: "easy" (2-3), "medium" (4-6, the default), "hard" (7-9) or "extreme"
                 (10-12).
             split: "train", "val" or "test"; no target occurs in two of them.
-            task_seed: another seed gives other tasks in the same world.
-            world_seed: another seed gives another world.
+            task_seed: a different seed gives different tasks in the same world.
+            world_seed: a different seed gives a different world.
             recursive: False makes the single-agent environment, with 75 turns instead of 25.
-            limits: what differs from the defaults: 25 turns and 8,192 tokens a node, trees as deep as the task but
-                at least 6.
-            options: the rest of `RecursiveEnv`: action_format, latency, token_counter, sandbox, render_mode.
+            limits: overrides of the defaults: 25 turns and 8,192 tokens per node, trees as deep as the task but at
+                least 6.
+            options: further options of `RecursiveEnv`: action_format, latency, token_counter, sandbox, render_mode.
 
         Raises:
-            OptionError: an option has an impossible value.
+            OptionError: an option has an invalid value.
         """
-        # A wrong option must be refused here, not at the first reset.
+        # Reject a bad option here, not at the first reset.
         generator.sample(task_seed, split, 0, difficulty=difficulty, depth=depth, world_seed=world_seed)
         deepest = generator.DIFFICULTIES[difficulty or "medium"].depths[1] if depth is None else int(depth)
 
@@ -104,10 +104,10 @@ class TextCraftSynthEnv(RecursiveEnv):
 
 
 class TextCraftEnv(RecursiveEnv):
-    """TextCraft, the original: craft an item of Minecraft by its real recipes.
+    """TextCraft, the original: craft a Minecraft item by its real recipes.
 
     ## Description
-    As `TextCraftSynthEnv`, with real names, several recipes for some items, and ingredients such as "any planks".
+    Like `TextCraftSynthEnv`, with real names, several recipes for some items, and ingredients such as "any planks".
     From ADaPT (Prasad et al., 2023).
 
     ## Action Space
@@ -151,22 +151,22 @@ class TextCraftEnv(RecursiveEnv):
         """Make the environment.
 
         Args:
-            depth: exact crafting depth of the target, 1 to the deepest of the recipes (4).
+            depth: exact crafting depth of the target, from 1 to that of the deepest recipe (4 for "builtin").
             difficulty: instead of a depth: "easy", "medium" (the default) or "hard".
             split: "train", "val" or "test"; no target occurs in two of them.
             recipes: "builtin" (a selection that ships with this package), "minecraft-data" (the PyPI package of
                 that name, which must be installed), or a folder of recipes in Minecraft's own JSON format.
-            task_seed: another seed gives other tasks.
+            task_seed: a different seed gives different tasks.
             recursive: False makes the single-agent environment, with 75 turns instead of 25.
-            limits: what differs from the defaults: 25 turns and 8,192 tokens a node, trees of depth 6.
-            options: the rest of `RecursiveEnv`.
+            limits: overrides of the defaults: 25 turns and 8,192 tokens per node, trees of depth 6.
+            options: further options of `RecursiveEnv`.
 
         Raises:
-            OptionError: an option has an impossible value.
+            OptionError: an option has an invalid value.
             ImportError: `minecraft-data` is not installed.
         """
         book = _cookbook(os.fspath(recipes))
-        # A wrong option must be refused here, not at the first reset.
+        # Reject a bad option here, not at the first reset.
         minecraft.sample_minecraft(book, task_seed, split, 0, difficulty=difficulty, depth=depth)
 
         def tasks(index: int) -> Task:

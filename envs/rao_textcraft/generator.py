@@ -1,14 +1,14 @@
 """TextCraft-Synth: a made-up crafting world whose recursive depth can be chosen, and the tasks in it.
 
 The facts (tiers, domains, ingredient weights, counts, yields, difficulties) are those of the world published
-with "Recursive Agent Optimization"; where they leave room, the choices made here are:
+with "Recursive Agent Optimization". Where the paper leaves a choice, this module makes the following:
 
-- 25 items a domain in tiers 0 to 6, 15 in tiers 7 to 9, 10 in tiers 10 to 12, and 10 items in each of the
-  last three tiers that cross 2 to 5 domains.
-- From tier 4 up, the ingredient from further below (three tiers or more) is the first of the 0 to 2 extra
-  ones, so there is at least one extra. Of the readings tried, this one gives recursive trees nearest the
-  published sizes (medians 4, 26, 370 and 12,000 nodes from easy to extreme; here 3, 26, 350 and 7,600).
-- Names say domain, family and tier; the family number is arbitrary, so nothing in a name betrays a recipe.
+- 25 items per domain in tiers 0 to 6, 15 in tiers 7 to 9, 10 in tiers 10 to 12, and in each of the last three
+  tiers another 10 items that cross 2 to 5 domains.
+- From tier 4 up, the ingredient from at least three tiers below is the first of the 0 to 2 extra ones, so there
+  is at least one extra. Of the interpretations tried, this one gives recursive trees closest to the published
+  sizes (medians 4, 26, 370 and 12,000 nodes from easy to extreme; here 3, 26, 350 and 7,600).
+- Names give domain, family and tier; the family number is arbitrary, so a name gives no hint of a recipe.
 
 An item of tier `t` always has an ingredient of tier `t - 1`, so its true crafting depth is `t`.
 """
@@ -47,7 +47,7 @@ DOMAINS: Mapping[str, str] = {
     "arcane": "a{}_dust",
     "tech": "t{}_scrap",
 }
-"""Domain -> pattern of its base materials' names; the others are called after the domain's first letter."""
+"""Domain -> pattern of its base materials' names; names of other items start with the domain's first letter."""
 
 DIFFICULTIES: Mapping[str, Difficulty] = {
     "easy": Difficulty(depths=(2, 3), units=(1, 3)),
@@ -65,7 +65,7 @@ class SynthWorld:
     """One generated world.
 
     Attributes:
-        seed: what it was made with.
+        seed: the seed it was generated from.
         cookbook: all recipes.
         splits: target items by (tier, split), none of them empty, no item in two.
     """
@@ -83,7 +83,7 @@ def world(seed: int = 0) -> SynthWorld:
     recipes: list[Recipe] = []
     for tier in range(1, TIERS):
         size = 25 if tier <= 6 else 15 if tier <= 9 else 10
-        # All domains are drawn before any is extended: crossing items take from the tiers below only.
+        # Draw all domains before extending any: crossing items take ingredients from lower tiers only.
         grown = [[_name(domain, n, tier) for n in range(1, size + 1)] for domain in DOMAINS]
         for below, names in zip(domains, grown, strict=True):
             recipes += (_recipe(random, name, tier, [below]) for name in names)
@@ -109,7 +109,7 @@ def sample(
     """Draw one task, pure in the arguments.
 
     Args:
-        seed: any integer; another seed gives other tasks in the same world.
+        seed: any integer; a different seed gives different tasks in the same world.
         split: ``"train"``, ``"val"`` or ``"test"``.
         index: number of the task, at least 0.
         difficulty: a name in `DIFFICULTIES`; ``"medium"`` when neither this nor `depth` is given.
@@ -120,7 +120,7 @@ def sample(
         The task; its id names the world unless that is world 0.
 
     Raises:
-        OptionError: an argument out of range, or both difficulty and depth.
+        OptionError: an argument is out of range, or both difficulty and depth are given.
     """
     made = world(world_seed)
     return draw_task(
@@ -151,17 +151,17 @@ def _recipe(random: Random, item: str, tier: int, domains: Sequence[Sequence[Seq
     distances += random.choices(near, [1 / (d + 1) for d in near], k=slots - (2 if far else 1))
     if far:
         distances += random.choices(far, [1 / (d + 1) for d in far])
-    # The first slots go round the domains, the rest anywhere among them.
+    # The first slots take one domain each, the rest a random one.
     chosen: list[str] = []
-    for place, distance in enumerate(distances):
-        domain = domains[place] if place < len(domains) else random.choice(domains)
+    for i, distance in enumerate(distances):
+        domain = domains[i] if i < len(domains) else random.choice(domains)
         chosen.append(random.choice([name for name in domain[tier - distance] if name not in chosen]))
-    most = 2 if tier <= 4 else 1
-    least_yield, most_yield = _yields(tier)
+    max_count = 2 if tier <= 4 else 1
+    min_yield, max_yield = _yields(tier)
     return Recipe(
         item,
-        random.randint(least_yield, most_yield),
-        tuple(Ingredient(name, random.randint(1, most), (name,)) for name in sorted(chosen)),
+        random.randint(min_yield, max_yield),
+        tuple(Ingredient(name, random.randint(1, max_count), (name,)) for name in sorted(chosen)),
     )
 
 

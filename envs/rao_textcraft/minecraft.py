@@ -1,9 +1,9 @@
-"""Cookbooks for the original TextCraft, made of real Minecraft recipes, and the tasks in them.
+"""Cookbooks of real Minecraft recipes for the original TextCraft, and the tasks in them.
 
 Recipes come from a data pack's folder (`from_folder`), from the optional package ``minecraft-data``
 (`from_minecraft_data`), or from a small table written for this package (`builtin`). Only crafting recipes
 count. Item names are lower case with spaces. An ingredient that a tag or a list of alternatives can fill is
-one slot with several options; what a recipe gives back (an empty bucket) is left out.
+one slot with several options; by-products of a recipe (an empty bucket) are left out.
 
 TextCraft was published with "ADaPT: As-Needed Decomposition and Planning with Language Models".
 """
@@ -29,7 +29,7 @@ MINECRAFT_DIFFICULTIES: Mapping[str, Difficulty] = {
     "medium": Difficulty(depths=(3, 3), units=(1, 3)),
     "hard": Difficulty(depths=(4, 4), units=(1, 2)),
 }
-"""Real recipes reach depth 4; what a modded folder has beyond is had with ``depth=`` and counts as hard."""
+"""Real recipes reach depth 4. Deeper items of a modded folder are reached with ``depth=`` and count as hard."""
 
 
 _Slots = list[tuple[tuple[str, ...], int]]
@@ -38,23 +38,23 @@ _Slots = list[tuple[tuple[str, ...], int]]
 
 @lru_cache(maxsize=1)
 def builtin() -> Cookbook:
-    """Return the cookbook that needs nothing installed: about 150 real recipes of depth 1 to 4."""
+    """Return the built-in cookbook, which needs no extra package: about 150 real recipes of depth 1 to 4."""
     return Cookbook(_parse_line(line) for line in RECIPES)
 
 
 def from_folder(path: str | Path) -> Cookbook:
     """Read recipes in Minecraft's own JSON format.
 
-    Takes every ``*.json`` below the folder whose type is ``crafting_shaped`` or ``crafting_shapeless``, in
-    the formats of versions 1.13 and later. Tags come from ``tags/items`` or ``tags/item`` inside or beside
-    the folder; without such a folder, from a small built-in table.
+    Reads every ``*.json`` below the folder whose type is ``crafting_shaped`` or ``crafting_shapeless``, in the
+    formats of versions 1.13 and later. Tags come from ``tags/items`` or ``tags/item`` inside or beside the
+    folder, or from a small built-in table if there is no such folder.
 
     Args:
         path: a folder of recipes, such as ``data/minecraft/recipe``, or one that holds it.
 
     Raises:
-        ValueError: no such folder, no crafting recipe in it, or a malformed file; the message names the file
-            and the fault.
+        ValueError: the folder does not exist or has no crafting recipe, or a file is malformed; the message names
+            the file and the fault.
     """
     root = Path(path)
     if not root.is_dir():
@@ -78,11 +78,11 @@ def from_folder(path: str | Path) -> Cookbook:
 def from_minecraft_data(version: str = "1.19.2") -> Cookbook:
     """Read the recipes of one game version from the optional package ``minecraft-data``.
 
-    That package lists a recipe once for each combination of alternatives; they are folded back into one
-    recipe whose slots have options.
+    That package lists a recipe once for each combination of alternatives; these are merged back into one recipe
+    whose slots have options.
 
     Args:
-        version: a game version from 1.13 up that the installed package knows.
+        version: a game version, 1.13 or later, that the installed package knows.
 
     Raises:
         ImportError: the package is not installed.
@@ -106,7 +106,7 @@ def from_minecraft_data(version: str = "1.19.2") -> Cookbook:
             item = names[ways[0]["result"]["id"]]
             recipes.update(dict.fromkeys(_fold(item, variants)))
     except (KeyError, TypeError):
-        raise ValueError(f"version: {version!r} has recipes by metadata; take a version from 1.13 up") from None
+        raise ValueError(f"version: {version!r} has recipes by metadata; choose version 1.13 or later") from None
     return Cookbook(recipes)
 
 
@@ -123,16 +123,16 @@ def sample_minecraft(
     """Draw one task, pure in the arguments and in the cookbook's content.
 
     Args:
-        cookbook: from any of the readers above.
+        cookbook: from any of the functions above.
         seed: any integer.
         split: ``"train"``, ``"val"`` or ``"test"``.
         index: number of the task, at least 0.
         difficulty: a name in `MINECRAFT_DIFFICULTIES`; ``"medium"`` when neither this nor `depth` is given.
-        depth: exact crafting depth instead of a difficulty, from 1 to the cookbook's deepest.
-        family: first part of the id; give every cookbook that is used side by side one of its own.
+        depth: exact crafting depth instead of a difficulty, from 1 to the cookbook's `max_depth`.
+        family: first part of the id; use a different one for each cookbook of a study.
 
     Raises:
-        OptionError: an argument out of range, both difficulty and depth, or no target to be had.
+        OptionError: an argument is out of range, both difficulty and depth are given, or no target fits.
     """
     return draw_task(
         cookbook,
@@ -154,7 +154,7 @@ def _splits(cookbook: Cookbook) -> Splits:
 
 def _name(identifier: object) -> str:
     if not isinstance(identifier, str) or not identifier:
-        raise ValueError(f"an item id must be a text such as 'minecraft:stick', got {identifier!r}")
+        raise ValueError(f"an item id must be a string such as 'minecraft:stick', got {identifier!r}")
     return identifier.rpartition(":")[2].replace("_", " ").lower()
 
 
@@ -181,9 +181,9 @@ def _load(file: Path) -> dict[str, Any]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise ValueError(f"{file}: is not readable JSON: {error}") from error
+        raise ValueError(f"{file}: not readable as JSON: {error}") from error
     if not isinstance(data, dict):
-        raise ValueError(f"{file}: must hold a JSON object, got {type(data).__name__}")
+        raise ValueError(f"{file}: must contain a JSON object, got {type(data).__name__}")
     return data
 
 
@@ -192,7 +192,7 @@ def _read_tags(folder: Path) -> dict[str, tuple[str, ...]]:
     for file in sorted(folder.rglob("*.json")):
         values = _load(file).get("values")
         if not isinstance(values, list):
-            raise ValueError(f"{file}: lacks a list 'values'")
+            raise ValueError(f"{file}: has no list 'values'")
         raw[_name(file.relative_to(folder).with_suffix("").as_posix())] = file, values
     tags: dict[str, tuple[str, ...]] = {}
     for tag, (file, _) in raw.items():
@@ -227,13 +227,13 @@ def _parse_json(data: Mapping[str, Any], tags: Mapping[str, tuple[str, ...]]) ->
     if "pattern" in data:
         pattern, key = data["pattern"], data.get("key")
         if not isinstance(pattern, list) or not all(isinstance(row, str) for row in pattern):
-            raise ValueError(f"pattern must be a list of texts, got {pattern!r}")
+            raise ValueError(f"pattern must be a list of strings, got {pattern!r}")
         symbols = [symbol for row in pattern for symbol in row if symbol != " "]
         if not isinstance(key, dict) or not key.keys() >= set(symbols):
-            raise ValueError(f"key must say what every symbol of pattern {pattern!r} is, got {key!r}")
+            raise ValueError(f"key must define every symbol of pattern {pattern!r}, got {key!r}")
         cells = [key[symbol] for symbol in symbols]
     if not isinstance(cells, list) or not cells:
-        raise ValueError(f"ingredients must be a list that is not empty, got {cells!r}")
+        raise ValueError(f"ingredients must be a non-empty list, got {cells!r}")
     return _recipe(item, yields, Counter(_slot(cell, tags) for cell in cells))
 
 
@@ -257,17 +257,17 @@ def _slot(cell: object, tags: Mapping[str, tuple[str, ...]]) -> tuple[str, tuple
 
 
 def _fold(item: str, variants: Iterable[tuple[int, _Slots]]) -> list[Recipe]:
-    """Merge recipes that differ in the item of one slot only, until none do."""
+    """Merge recipes that differ only in the item of one slot, until there are none."""
     folded: list[tuple[int, _Slots]] = []
     for yields, slots in variants:
         current = slots
         merged = True
         while merged:
             merged = False
-            for place, (other_yields, other) in enumerate(folded):
+            for i, (other_yields, other) in enumerate(folded):
                 union = _union(current, other) if yields == other_yields else None
                 if union is not None:
-                    del folded[place]
+                    del folded[i]
                     current, merged = union, True
                     break
         folded.append((yields, current))

@@ -1,11 +1,11 @@
-"""TextCraft for classical RL libraries: numbers in, a small set of moves out, with masks for the moves that make sense.
+"""TextCraft for classical RL libraries: numeric observations, a few discrete moves, and masks of the sensible ones.
 
-A view of `TextCraftSynthEnv`, not another environment: every step writes a real message of tool calls for the node that
-acts, and everything it shows of recipes was read from what the tools answered. Events, ledger, verdicts and tree are
-those of agents that write text.
+A view of `TextCraftSynthEnv`, not another environment: every step writes a real message of tool calls for the acting
+node, and everything it shows of recipes comes from the tools' answers. Events, ledger, verdicts and tree are the same
+as for agents that write text.
 
 Importing this module registers ``TextCraftNumeric-v0``, so ``gym.make("rao_textcraft.numeric:TextCraftNumeric-v0")``
-makes one. It is no recursive environment in the sense of `rao_envs` (its actions are not messages), and not among
+makes one. It is not a recursive environment in the sense of `rao_envs` (its actions are not messages) and not among
 their ids.
 """
 
@@ -31,7 +31,7 @@ __all__ = ["CRAFT", "DELEGATE", "FEATURES", "FINISH", "ID", "LOOK_UP", "SLOTS", 
 
 ID = "TextCraftNumeric-v0"
 SLOTS = 6
-"""Ingredients of a recipe, at most."""
+"""Maximum number of ingredients of a recipe."""
 LOOK_UP, DELEGATE, CRAFT, FINISH = 0, 1, 1 + SLOTS, 2 + SLOTS
 """Actions; ``DELEGATE + k`` delegates ingredient k."""
 
@@ -59,17 +59,17 @@ _MANY_LAUNCHES = 4
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Which task an environment rolls in its episode number e: ``first + stride * (e // repeat)``.
+    """The task that an environment plays in episode e: ``first + stride * (e // repeat)``.
 
-    Credit compares rollouts of one task, so tasks must come up more than once:
+    Credit compares rollouts of one task, so each task must be played more than once:
 
-    - ``Schedule()`` in all n copies of a vector environment: all roll task e in their episode e, a group of n.
-    - ``Schedule(first=i, stride=n, repeat=k)`` in copy i of n: each copy rolls tasks of its own, k times in a row.
+    - ``Schedule()`` in all n copies of a vector environment: all play task e in their episode e, a group of n.
+    - ``Schedule(first=i, stride=n, repeat=k)`` in copy i of n: each copy plays its own tasks, k times in a row.
 
     Attributes:
         first: the first task, at least 0.
-        stride: from one task to the next, at least 1.
-        repeat: rollouts of each task in succession, at least 1.
+        stride: the step from one task to the next, at least 1.
+        repeat: consecutive rollouts of each task, at least 1.
     """
 
     first: int = 0
@@ -77,11 +77,11 @@ class Schedule:
     repeat: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse what is no schedule."""
-        for name, least in (("first", 0), ("stride", 1), ("repeat", 1)):
+        """Check the values."""
+        for name, minimum in (("first", 0), ("stride", 1), ("repeat", 1)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise OptionError(name, value, f"must be an int of at least {least}")
+            if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+                raise OptionError(name, value, f"must be an int of at least {minimum}")
 
     def task(self, episode: int) -> int:
         """Return the number of the task of an episode."""
@@ -90,7 +90,7 @@ class Schedule:
 
 @dataclass(slots=True)
 class _Notes:
-    """What a node has read and done: all it knows, from its own transcript."""
+    """Everything a node has read and done, from its own transcript."""
 
     read: int = 0
     recipe: Mapping[str, Any] | None = None
@@ -99,7 +99,7 @@ class _Notes:
     worked: bool | None = None
 
     def catch_up(self, node: Node, target: str) -> None:
-        """Read the turns that have ended since the last time."""
+        """Read the turns completed since the last call."""
         for turn in node.turns[self.read :]:
             answers = json.loads(turn.observation or "[]")
             self.worked = not any("error" in answer for answer in answers)
@@ -113,7 +113,7 @@ class _Notes:
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """One ingredient of the acting node's recipe, for the crafts that are still to be done."""
+    """One ingredient of the acting node's recipe, for the remaining crafts."""
 
     item: str
     needed: int
@@ -165,14 +165,14 @@ class NumericTextCraft(gym.Env[NDArray[np.float32], np.int64]):
     """TextCraft-Synth as a vector of numbers and nine moves, one acting node at a time, depth first.
 
     ## Description
-    The moves of `rao_textcraft.recursive_oracle`, left to the policy to choose from: a node looks its target and then
-    its ingredients up, delegates ingredients one by one, crafts and finishes. A delegated ingredient becomes a node of
-    its own, which acts next with the same observation space, and its parent goes on when it has finished.
+    The policy chooses among the moves of `rao_textcraft.recursive_oracle`: a node looks up its target and then its
+    ingredients, delegates ingredients one by one, crafts and finishes. A delegated ingredient becomes a new node, which
+    acts next with the same observation space; its parent resumes when the child has finished.
 
     ## Action Space
     `Discrete(9)`: 0 looks up (the target; then its ingredients), 1 to 6 delegate what is missing of ingredient 0 to 5,
-    7 crafts what is still wanted, 8 finishes. Every action is carried out by the real tools. One that makes no sense is
-    refused by them and costs a turn, or does nothing of use; `action_masks` tells which ones do make sense.
+    7 crafts what is still wanted, 8 finishes. The real tools carry out every action. One that makes no sense is
+    rejected by them and costs a turn, or does nothing useful; `action_masks` tells which ones make sense.
 
     ## Observation Space
     `Box(0, 1, (60,), float32)`: see `FEATURES` and below. All zeros once the rollout is over.
@@ -181,7 +181,7 @@ class NumericTextCraft(gym.Env[NDArray[np.float32], np.int64]):
     0 until the root returns, then the root's own success, 0 or 1. Every node's own success is in the tree.
 
     ## Starting State
-    The root, which knows nothing but what it is asked.
+    The root, which knows only what it is asked for.
 
     ## Episode End
     Terminated when the root finishes. Truncated when it runs out of turns or of its context window.
@@ -192,29 +192,29 @@ class NumericTextCraft(gym.Env[NDArray[np.float32], np.int64]):
     ## Version History
     * v0: initial version.
 
-    Recipes and depths are known once they have been looked up, as for agents that write. Amounts held are those of the
-    moment, as `view_inventory` would show them. Counts are ``log2(1 + n) / 10``, at most 1; depths are divided by 12.
+    Recipes and depths are known once looked up, as for agents that write text. Amounts held are current, as
+    `view_inventory` would show them. Counts are ``log2(1 + n) / 10``, at most 1; depths are divided by 12.
 
     | feature | is |
     |---|---|
     | `wanted`, `made` | units of the target asked for; share of them newly made so far |
     | `recipe_known`, `ingredients_known` | 1 once looked up |
-    | `all_held` | 1 if the recipe is known and nothing is missing for the crafts still to be done |
-    | `item_depth`, `node_depth`, `levels_left` | crafting depth of the target (0 = unknown); place in the tree |
+    | `all_held` | 1 if the recipe is known and nothing is missing for the remaining crafts |
+    | `item_depth`, `node_depth`, `levels_left` | crafting depth of the target (0 = unknown); position in the tree |
     | `turns_left` | share of the node's turns |
     | `nothing_done`, `last_worked`, `last_failed` | outcome of the node's last turn, one of three |
     | `present_k` | 1 if the recipe is known and has an ingredient k; the rest of the slot is 0 otherwise |
-    | `needed_k`, `held_k`, `held_share_k` | for the crafts still to be done |
+    | `needed_k`, `held_k`, `held_share_k` | for the remaining crafts |
     | `known_k`, `craftable_k`, `depth_k` | once the ingredients have been looked up |
     | `launches_k` | times delegated by this node, in quarters, at most 1 |
 
-    ``info`` of a step has "actor" (the node that has just acted), "node" and "depth" (the one that acts next), "task",
-    and at the end "tree".
+    The ``info`` of a step has "actor" (the node that just acted), "node" and "depth" (of the node that acts next),
+    "task", and at the end "tree".
 
     Attributes:
-        text: the environment behind it.
-        schedule: which tasks its episodes roll; None draws them at random.
-        episode: number of the episode in progress; -1 before the first.
+        text: the underlying environment.
+        schedule: which tasks its episodes play; None draws them at random.
+        episode: number of the current episode; -1 before the first.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's own type)
@@ -234,17 +234,17 @@ class NumericTextCraft(gym.Env[NDArray[np.float32], np.int64]):
         """Make the view.
 
         Args:
-            difficulty: as for `TextCraftSynthEnv`, like the rest.
+            difficulty: as for `TextCraftSynthEnv`, as are the other arguments.
             depth: exact crafting depth instead.
             split: "train", "val" or "test".
-            schedule: which task each episode rolls; None draws tasks at random.
-            limits: what differs from the defaults.
-            task_seed: another seed gives other tasks in the same world.
-            world_seed: another seed gives another world.
+            schedule: which task each episode plays; None draws tasks at random.
+            limits: overrides of the defaults.
+            task_seed: a different seed gives different tasks in the same world.
+            world_seed: a different seed gives a different world.
             render_mode: None or "ansi".
 
         Raises:
-            ValueError: an option has an impossible value.
+            ValueError: an option has an invalid value.
         """
         if schedule is not None and not isinstance(schedule, Schedule):
             raise OptionError("schedule", schedule, "must be a rao_textcraft.numeric.Schedule, or None")
@@ -277,12 +277,12 @@ class NumericTextCraft(gym.Env[NDArray[np.float32], np.int64]):
         """Begin an episode.
 
         Args:
-            seed: fixes all that is random, and counts episodes from 0 again.
+            seed: fixes all randomness, and restarts the count of episodes at 0.
             options: "task", a task number or a `Task`, instead of the schedule's; "episode", the number of this
-                episode, from which the next ones are counted on.
+                episode, from which later ones are counted.
 
         Raises:
-            OptionError: an unknown option, or an impossible value.
+            OptionError: an option is unknown or has an invalid value.
         """
         super().reset(seed=seed)
         given = dict(options or {})
@@ -297,11 +297,11 @@ class NumericTextCraft(gym.Env[NDArray[np.float32], np.int64]):
         return self._observation(), self._info(info)
 
     def step(self, action: SupportsInt) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Let the acting node make its move, and go on to the node that acts next.
+        """Make the acting node's move, and advance to the node that acts next.
 
         Raises:
             EpisodeOver: `reset` was not called, or the episode has ended.
-            OptionError: not an action.
+            OptionError: `action` is not an action.
         """
         if self._now is None:
             raise EpisodeOver("the episode is over: call reset() first")
@@ -317,7 +317,7 @@ class NumericTextCraft(gym.Env[NDArray[np.float32], np.int64]):
         return self._observation(), reward, terminated, truncated, {"actor": actor.node.id, **self._info(info)}
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Return bool [9]: which moves make sense to the acting node, given what it knows.
+        """Return bool [9]: which moves make sense for the acting node, given what it knows.
 
         Looking up makes sense while something is unknown; delegating an ingredient if it is craftable, some of it is
         missing and levels are left; crafting if everything is held and something is still wanted; finishing always.
@@ -389,7 +389,7 @@ class NumericTextCraft(gym.Env[NDArray[np.float32], np.int64]):
 
 
 def _message(now: _Situation, move: int, budget: int) -> str:
-    """Write a move as a message of tool calls; the tools say what is wrong with one that makes no sense."""
+    """Write a move as a message of tool calls; the tools report what is wrong with one that makes no sense."""
     if move == LOOK_UP:
         items = [now.target, *(slot.item for slot in now.slots)]
         call = {"name": "get_info", "arguments": {"items": items}}

@@ -1,12 +1,12 @@
-"""Scripted policies that know how to craft: they read what any agent can read, and nothing else.
+"""Scripted policies that know how to craft. They read only what any agent can read.
 
 | oracle | does |
 |---|---|
-| `recursive_oracle` | looks its targets up, delegates every craftable ingredient in full, crafts, finishes |
-| `single_oracle` | alone and as frugal as it can be: every recipe is read once, every item crafted once |
-| `program_oracle` | alone, in code: writes the planner as a program, so that nothing need be read at all |
+| `recursive_oracle` | looks up its targets, delegates every craftable ingredient in full, crafts, finishes |
+| `single_oracle` | works alone and as frugally as possible: reads every recipe once, crafts every item once |
+| `program_oracle` | works alone, in code: writes the planner as a program, so that it need not read anything |
 
-All are functions of the node's view: they keep no state, and so survive checkpoints and forks.
+All are functions of the node's view: they keep no state, so they survive checkpoints and forks.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Info = dict[str, dict[str, Any]]
 def recursive_oracle(view: View) -> str:
     """Act in four steps: look up the targets, look up their ingredients, delegate these, craft and finish.
 
-    Where the craft fails, because a subagent did not deliver, it finishes in a fifth step without. A node that may
-    not delegate works as `single_oracle` does.
+    If the craft fails because a subagent did not deliver, a fifth step finishes without it. A node that may not
+    delegate works like `single_oracle`.
     """
     node = view.node
     if not node.may_delegate:
@@ -40,7 +40,7 @@ def recursive_oracle(view: View) -> str:
     if not node.turns:
         return say.look(targets)
     info = say.read(node)
-    if not targets.keys() <= info.keys():  # what it looked up was cut short: more looking would not help
+    if not targets.keys() <= info.keys():  # the lookup was truncated: looking again would not help
         return say.craft([])
     crafts = [_craft(info, item, units) for item, units in targets.items()]
     needed = _total(ingredients for ingredients, _, _ in crafts)
@@ -55,8 +55,8 @@ def recursive_oracle(view: View) -> str:
 def single_oracle(view: View) -> str:
     """Read the inventory and each recipe once, level by level; then craft everything in one message.
 
-    What the inventory holds at the start is taken as base material and not looked up. Amounts are summed over the
-    whole plan, so that no craft is made twice.
+    Items in the initial inventory are treated as base material and not looked up. Amounts are summed over the whole
+    plan, so that no craft is made twice.
     """
     node = view.node
     say = _speaker(view)
@@ -71,8 +71,8 @@ def single_oracle(view: View) -> str:
 def program_oracle(view: View) -> str:
     """Write the planner as a program and run it in one message: the shortcut that the code format leaves open.
 
-    Nothing of what the program reads enters the transcript, so no context window ever ends it. Works on
-    cookbooks with one recipe an item and no tags.
+    Nothing that the program reads enters the transcript, so no context window ever ends it. Works on cookbooks with
+    one recipe per item and no tags.
     """
     return _PROGRAM.format(targets=view.node.payload["targets"])
 
@@ -105,7 +105,7 @@ Craft = tuple[dict[str, int], str, int]
 
 
 def _craft(info: Info, item: str, units: int) -> Craft:
-    """Choose how to make `units` of an item: the first recipe, and for a tag the option that is held most."""
+    """Choose how to make `units` of an item: the first recipe, and for a tag the option held in the largest number."""
     recipe = info[item]["recipes"][0]
     times = -(-units // recipe["makes"])
     any_of: Mapping[str, list[str]] = recipe.get("any_of", {})
@@ -125,7 +125,7 @@ def _total(needs: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _unknown(info: Info, stock: Mapping[str, int], targets: Iterable[str]) -> list[str]:
-    """List what must still be looked up: reachable from the targets, not held, not yet read."""
+    """List the items still to look up: reachable from the targets, not held, not yet read."""
     seen, stack, unknown = set(targets), list(targets), []
     while stack:
         item = stack.pop()
@@ -152,7 +152,7 @@ def _plan(info: Info, targets: Mapping[str, int]) -> list[Craft]:
 
 
 class _Code:
-    """Speak and understand the code format."""
+    """Write and read the code format."""
 
     def look(self, items: Iterable[str], *, inventory: bool = False) -> str:
         first = "print(view_inventory())\n" if inventory else ""
@@ -170,7 +170,7 @@ class _Code:
         for turn in node.turns:
             for line in (turn.observation or "").splitlines():
                 if line.startswith(("[{", "{")):
-                    with suppress(ValueError, SyntaxError):  # a long line may have been cut
+                    with suppress(ValueError, SyntaxError):  # a long line may be truncated
                         yield ast.literal_eval(line)
 
     def read(self, node: Node) -> Info:
@@ -182,7 +182,7 @@ class _Code:
 
 
 class _Calls(_Code):
-    """Speak and understand the tool-call format."""
+    """Write and read the tool-call format."""
 
     def look(self, items: Iterable[str], *, inventory: bool = False) -> str:
         first = [{"name": "view_inventory"}] if inventory else []
@@ -203,7 +203,7 @@ class _Calls(_Code):
 
     def _results(self, node: Node) -> Iterable[Any]:
         for turn in node.turns:
-            with suppress(ValueError):  # a long observation may have been cut
+            with suppress(ValueError):  # a long observation may be truncated
                 yield from (entry["result"] for entry in json.loads(turn.observation or "[]") if "result" in entry)
 
 

@@ -1,9 +1,9 @@
 """Gold plans: how a recursive agent makes a target, and what that takes.
 
-The plan is the one an agent tree carries out when nobody reuses another's surplus. A request for `n` of an
-item makes ``ceil(n / yield)`` crafts and asks for each ingredient of all of them in one sub-request of its
-own, until only base material is left. Where an item has several recipes or a slot several options, the plan
-takes the way of least depth, then of least base material per unit, then the first listed.
+The plan is what an agent tree does when no agent reuses another's surplus. A request for `n` of an item makes
+``ceil(n / yield)`` crafts and asks for each of their ingredients in one separate sub-request, until only base
+material is left. Where an item has several recipes or a slot several options, the plan takes the one of least
+depth, then of least base material per unit, then the first listed.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ Craft = tuple[dict[str, int], str, int]
 
 
 def gold_plan(cookbook: Cookbook, targets: Mapping[str, int]) -> Iterator[Craft]:
-    """Yield the crafts of the gold plan, depth first, each after all that it needs.
+    """Yield the crafts of the gold plan, depth first, each after everything it needs.
 
-    Deep targets take tens of thousands of crafts: this is an iterator on purpose, and nothing here that only
-    counts walks it.
+    Deep targets take tens of thousands of crafts. That is why this is an iterator, and why functions here that only
+    count do not walk it.
 
     Args:
         cookbook: the recipes.
         targets: item -> units, every item known and not base, every count at least 1.
 
     Raises:
-        ValueError: a target that is unknown, base, or asked for less than once.
+        ValueError: a target is unknown or base, or its count is below 1.
     """
     _check(cookbook, targets)
     ways = _ways(cookbook)
@@ -38,7 +38,7 @@ def gold_plan(cookbook: Cookbook, targets: Mapping[str, int]) -> Iterator[Craft]
 
 
 def base_need(cookbook: Cookbook, targets: Mapping[str, int]) -> dict[str, int]:
-    """Count the base material that the gold plan takes, item -> units, sorted by name.
+    """Count the base material that the gold plan uses, item -> units, sorted by name.
 
     Raises:
         ValueError: as `gold_plan`.
@@ -53,7 +53,7 @@ def base_need(cookbook: Cookbook, targets: Mapping[str, int]) -> dict[str, int]:
 
 
 def plan_size(cookbook: Cookbook, targets: Mapping[str, int]) -> int:
-    """Count the nodes of a recursive agent tree that carries out the gold plan, one per non-base sub-request.
+    """Count the nodes of an agent tree that carries out the gold plan, one per non-base sub-request.
 
     The root makes its targets itself, so one target without craftable ingredients has size 1.
 
@@ -66,7 +66,7 @@ def plan_size(cookbook: Cookbook, targets: Mapping[str, int]) -> int:
 
 
 def closure(cookbook: Cookbook, targets: Mapping[str, int]) -> set[str]:
-    """Return every item that could play a part in making the targets, by any recipe and option.
+    """Return every item that could be used in making the targets, by any recipe and option.
 
     Raises:
         ValueError: as `gold_plan`.
@@ -89,11 +89,11 @@ _Ways = Mapping[str, tuple[int, Mapping[str, int]]]
 
 @lru_cache(maxsize=16)
 def _ways(cookbook: Cookbook) -> _Ways:
-    """Choose for every craftable item its yield and concrete ingredients (item -> units of one craft)."""
+    """Choose a yield and concrete ingredients (item -> units per craft) for every craftable item."""
     ways: dict[str, tuple[int, Mapping[str, int]]] = {}
     cost = {item: 1.0 for item in cookbook if cookbook.is_base(item)}
     for item in sorted(cookbook.items, key=cookbook.depth):
-        # Options of lesser depth only: the plan then ends in base material whatever circles there are.
+        # Only options of lesser depth: the plan then ends in base material whatever cycles there are.
         depth = cookbook.depth(item)
         best = None
         for recipe in cookbook.recipes(item) if depth else ():
@@ -132,8 +132,8 @@ def _walk(ways: _Ways, item: str, count: int) -> Iterator[Craft]:
 def _requests(cookbook: Cookbook, targets: Mapping[str, int]) -> dict[str, dict[int, int]]:
     """Count the plan's requests without walking it: item -> {units asked for at once: how many times}.
 
-    Requests are not linear in the units (each rounds up to whole crafts), but equal requests are alike, and
-    few are distinct: a level of depth is settled at a time, from the deepest down.
+    Requests are not linear in the units (each rounds up to whole crafts), but equal requests take the same, and
+    few are distinct. Levels of depth are counted one at a time, from the deepest down.
     """
     _check(cookbook, targets)
     ways = _ways(cookbook)

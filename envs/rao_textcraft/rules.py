@@ -1,12 +1,12 @@
 """Dynamics of the crafting world: stocks of items, and a ledger of who made and who used what.
 
 One rollout is one `Workshop`. Its agents (nodes, known here by int ids) share a stock of items, so the
-difference of that stock over a node's life says nothing about the node: a sibling may have filled or
-eaten it. The ledger answers instead. Every craft is entered under the node that did it and under all its
-ancestors, so what a subtree made net of what it used is at hand whenever a node is judged.
+change of that stock over a node's life says nothing about the node: a sibling may have added to it or
+used it up. The ledger answers instead. Every craft is recorded under the node that did it and under all its
+ancestors, so what a subtree made, net of what it used, is known whenever a node is judged.
 
-No I/O and no randomness. What an agent does wrong raises `CraftError`, whose text is meant for the agent;
-what the caller does wrong raises `ValueError`.
+No I/O and no randomness. An agent's mistake raises `CraftError`, whose text is meant for the agent; a
+caller's mistake raises `ValueError`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Workshop:
             inventory: what the shared pool holds at the start, item -> units; counts of 0 are dropped.
 
         Raises:
-            ValueError: an item that the cookbook does not know, or a negative count.
+            ValueError: an item is not in the cookbook, or a count is negative.
         """
         for name, count in inventory.items():
             if name not in cookbook or type(count) is not int or count < 0:
@@ -87,11 +87,11 @@ class Workshop:
                 descendants see. ``{}`` gives an empty private pool, None the parent's own.
 
         Raises:
-            CraftError: the parent's pool does not hold the allotment. Nothing is registered then.
+            CraftError: the parent's pool does not hold the allotment; nothing is registered.
             ValueError: the id is taken, or the parent is unknown or closed.
         """
         if node in self._nodes:
-            raise ValueError(f"node: {node} is already registered; give every node an id of its own")
+            raise ValueError(f"node: {node} is already registered; give every node its own id")
         above = None if parent is None else self._live(parent)
         pool = self._stock if above is None else above.pool
         if allotment is not None:
@@ -103,7 +103,7 @@ class Workshop:
             above.adopt(node)
 
     def close(self, node: int) -> None:
-        """End a node and all that are still open below it; private pools go back to where they came from.
+        """Close a node and every open node below it; private pools return to the pools they came from.
 
         The ledger of a closed node can still be read.
 
@@ -153,7 +153,7 @@ class Workshop:
         """Check that the node's pool holds these items (item -> units); nothing is taken.
 
         Raises:
-            CraftError: it does not, an item is unknown, or a count is no positive whole number.
+            CraftError: it does not, an item is unknown, or a count is not a positive whole number.
             ValueError: the node is unknown or closed.
         """
         self._require(self._live(node).pool, items)
@@ -177,7 +177,7 @@ class Workshop:
     def net(self, node: int) -> Mapping[str, int]:
         """Return units made minus units used by the node and all its descendants, as a live read-only view.
 
-        An item that is missing was never touched; a count may be negative or 0.
+        A missing item was never touched; a count may be negative or 0.
 
         Raises:
             ValueError: the node is unknown.
@@ -212,7 +212,7 @@ class Workshop:
 
     @classmethod
     def restore(cls, cookbook: Cookbook, state: Mapping[str, Any]) -> Workshop:
-        """Rebuild a workshop from what `state` returned, also after a trip through JSON."""
+        """Rebuild a workshop from what `state` returned, also after a round trip through JSON."""
         shop = cls(cookbook, state["stock"])
         for node, parent, is_open, private, made, used in state["nodes"]:
             above = None if parent is None else shop._nodes[parent]

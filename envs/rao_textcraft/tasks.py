@@ -1,4 +1,4 @@
-"""What a crafting task is, and how one is drawn from any cookbook: pure, mixed by hashing."""
+"""Crafting tasks, and how one is drawn from a cookbook: pure in its arguments, which are mixed by hashing."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class CraftTask:
         id: unique name, such as ``"textcraft-synth/0/train/medium/17"``.
         targets: what is to be newly made, item -> units.
         inventory: what is held at the start, item -> units, sorted by name.
-        depth: true crafting depth of the deepest target.
+        depth: crafting depth of the deepest target.
         difficulty: name of the difficulty that covers this depth.
         split: ``"train"``, ``"val"`` or ``"test"``; no target occurs in two of them.
         index: number of the task within its split.
-        seed: what the task was drawn with.
+        seed: the seed that the task was drawn with.
     """
 
     id: str
@@ -60,14 +60,14 @@ Splits = Mapping[tuple[int, str], Sequence[str]]
 
 
 def assign_splits(cookbook: Cookbook, *key: int | str) -> Splits:
-    """Deal the craftable items of every depth to train, val and test, 70 / 15 / 15, at least one each.
+    """Split the craftable items of every depth into train, val and test, 70 / 15 / 15, at least one each.
 
-    A depth with one item serves train alone, one with two items train and test.
+    A depth with one item has train only, one with two items train and test.
 
     Args:
         cookbook: the recipes; base items are never targets.
-        key: what the shuffle is seeded with. Neither task seed nor index belongs in it, or the splits would
-            leak into each other.
+        key: what the shuffle is seeded with. It must contain neither the task seed nor the index, or the splits
+            would leak into each other.
 
     Returns:
         Items by (depth, split), without empty entries.
@@ -106,7 +106,7 @@ def draw_task(
     Args:
         cookbook: the recipes.
         splits: target items by (depth, split).
-        difficulties: by name, easiest first; depths beyond the last count as the last.
+        difficulties: by name, easiest first; greater depths than those of the last count as the last.
         family: first part of the id; tasks of different cookbooks need different families.
         seed: any integer.
         split: one of `SPLITS`.
@@ -115,7 +115,7 @@ def draw_task(
         depth: exact crafting depth of the target instead of a difficulty.
 
     Raises:
-        OptionError: an argument out of range, both difficulty and depth, or no target to be had.
+        OptionError: an argument is out of range, both difficulty and depth are given, or no target fits.
     """
     seed, index = whole("seed", seed), whole("index", index, 0)
     one_of("split", split, SPLITS)

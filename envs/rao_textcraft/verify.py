@@ -1,4 +1,4 @@
-"""Own success of one node, from the ledger: pure functions, no state."""
+"""A node's own success, computed from the ledger: pure functions, no state."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["made_targets"]
 
 
 def made_targets(net: Mapping[str, int], targets: Mapping[str, int]) -> tuple[float, str]:
-    """Judge whether a subtree newly made all it was asked for.
+    """Judge whether a subtree newly made everything it was asked for.
 
-    What was held at the start, and what a sibling made, do not count; what the subtree made and then used up
-    again does not count either.
+    Items held at the start and items made by a sibling do not count; neither do items that the subtree made and
+    then used up.
 
     Args:
         net: units made minus units used by the node's own subtree (`Workshop.net`).
@@ -22,7 +22,7 @@ def made_targets(net: Mapping[str, int], targets: Mapping[str, int]) -> tuple[fl
         reason is one line; on failure it names every target that is short.
 
     Raises:
-        ValueError: the targets ask for nothing, which would be success for free.
+        ValueError: the targets ask for nothing, so success would be free.
     """
     if not targets or min(targets.values()) < 1:
         raise ValueError(f"targets: {dict(targets)} must ask for at least 1 of at least one item")

@@ -14,7 +14,7 @@ from rao_textcraft.verify import made_targets
 
 __all__ = ["TextCraftWorld", "describe"]
 
-_MOST_UNITS = 1_000_000
+_MAX_UNITS = 1_000_000
 
 
 class TextCraftWorld(World):
@@ -104,8 +104,8 @@ you or your subagents, and you have called finish; units held before do not coun
         for item, units in targets.items():
             if item not in book:
                 raise ToolError(book.unknown(item))
-            if not 1 <= units <= _MOST_UNITS:
-                raise ToolError(f"targets[{item!r}]={units}: ask for 1 to {_MOST_UNITS:,} units")
+            if not 1 <= units <= _MAX_UNITS:
+                raise ToolError(f"targets[{item!r}]={units}: ask for 1 to {_MAX_UNITS:,} units")
             if not book.recipes(item):
                 raise ToolError(f"{item} is a base material and cannot be crafted: take it from the inventory")
         if num_steps < 1:
@@ -120,11 +120,11 @@ you or your subagents, and you have called finish; units held before do not coun
         return Subtask(goal, {"targets": dict(targets), "allotment": allotment or None}, num_steps, opening)
 
     def opened(self, node: Node) -> None:
-        """Give the node its place in the ledger, and its allotment if it has one."""
+        """Enter the node in the ledger, and give it its allotment if it has one."""
         self.shop.open(node.id, node.parent, node.payload.get("allotment"))
 
     def closed(self, node: Node) -> None:
-        """Pour an allotment back."""
+        """Return what is left of an allotment."""
         self.shop.close(node.id)
 
     def verify(self, node: Node, result: Any) -> Verdict:
@@ -133,23 +133,23 @@ you or your subagents, and you have called finish; units held before do not coun
         return Verdict(success, "exact", why)
 
     def state(self) -> Mapping[str, Any]:
-        """Return inventory, ledger, and a mark of the recipes."""
-        return {**self.shop.state(), "recipes": _mark(self.shop.cookbook)}
+        """Return inventory, ledger, and a fingerprint of the recipes."""
+        return {**self.shop.state(), "recipes": _fingerprint(self.shop.cookbook)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up inventory and ledger.
+        """Restore inventory and ledger.
 
         Raises:
-            CorruptCheckpoint: the state comes from a world with other recipes.
+            CorruptCheckpoint: the state comes from a world with different recipes.
         """
-        if state["recipes"] != _mark(self.shop.cookbook):
-            raise CorruptCheckpoint("the checkpoint was saved in a world with other recipes")
+        if state["recipes"] != _fingerprint(self.shop.cookbook):
+            raise CorruptCheckpoint("the checkpoint was saved with different recipes; load it in a world that has them")
         self.shop = Workshop.restore(self.shop.cookbook, state)
 
 
 @lru_cache(maxsize=16)
-def _mark(cookbook: Cookbook) -> str:
-    """Return a short text that tells a cookbook from any other: items of the same name may need other things."""
+def _fingerprint(cookbook: Cookbook) -> str:
+    """Return a digest of the recipes: in another cookbook, items of the same name may need different ingredients."""
     digest = blake2b(digest_size=8)
     for item in cookbook:
         digest.update(repr((item, cookbook.recipes(item))).encode())
@@ -157,5 +157,5 @@ def _mark(cookbook: Cookbook) -> str:
 
 
 def describe(targets: Mapping[str, int]) -> str:
-    """Say what is to be crafted, as agents read it."""
+    """Describe the targets in the words that agents read."""
     return "Craft " + ", ".join(f"{units} {item}" for item, units in targets.items()) + "."

@@ -74,13 +74,13 @@ def test_the_defaults_of_the_limits_can_be_changed_one_by_one():
         ({"tokens": 9_000, "difficulty": "easy"}, "not both"),
         ({"families": ["jokes"]}, "jokes"),
         ({"families": []}, "families"),
-        ({"families": ["spell_nth"]}, "none of them can be asked"),
+        ({"families": ["spell_nth"]}, "none of them suits this log"),
         ({"knobs": {"loudness": 1}}, "unknown knob"),
         ({"knobs": {"noise": 2}}, "noise=2"),
         ({"data": "/no/such/file.jsonl"}, "not a file"),
         ({"data": __file__}, r"\.jsonl or \.parquet"),
         ({"limits": 5}, "limits=5"),
-        ({"data": ".", "tokens": 9_000}, "goes without tokens"),
+        ({"data": ".", "tokens": 9_000}, "excludes tokens"),
     ],
 )
 def test_an_impossible_option_is_refused_at_once(options, why):
@@ -184,7 +184,7 @@ def test_children_over_whole_real_episodes_are_judged_and_others_not(tmp_path):
 
 @pytest.mark.parametrize(
     ("header", "why"),
-    [("Episode\tWho\tType of Roll\tTotal Value\tNatural Value", "lacks the columns"), (None, "rolls.tsv")],
+    [("Episode\tWho\tType of Roll\tTotal Value\tNatural Value", "has no columns"), (None, "rolls.tsv")],
 )
 def test_a_broken_folder_is_named(tmp_path, header, why):
     data = folder(tmp_path, header=header or "x")

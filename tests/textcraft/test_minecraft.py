@@ -150,19 +150,19 @@ class TestFolder:
     @pytest.mark.parametrize(
         ("content", "fault"),
         [
-            ("{", "is not readable JSON"),
-            ("[]", "must hold a JSON object, got list"),
-            ({"ingredients": ["a"]}, "an item id must be a text such as 'minecraft:stick', got None"),
-            ({"ingredients": [], "result": "x"}, r"ingredients must be a list that is not empty, got \[\]"),
-            ({"result": "x"}, "ingredients must be a list that is not empty, got None"),
-            ({"ingredients": [3], "result": "x"}, "an item id must be a text .*, got 3"),
-            ({"ingredients": [{"it": "a"}], "result": "x"}, "an item id must be a text .*, got None"),
+            ("{", "not readable as JSON"),
+            ("[]", "must contain a JSON object, got list"),
+            ({"ingredients": ["a"]}, "an item id must be a string such as 'minecraft:stick', got None"),
+            ({"ingredients": [], "result": "x"}, r"ingredients must be a non-empty list, got \[\]"),
+            ({"result": "x"}, "ingredients must be a non-empty list, got None"),
+            ({"ingredients": [3], "result": "x"}, "an item id must be a string .*, got 3"),
+            ({"ingredients": [{"it": "a"}], "result": "x"}, "an item id must be a string .*, got None"),
             ({"ingredients": [[]], "result": "x"}, "ingredient '' has no items"),
             ({"ingredients": ["#nope"], "result": "x"}, "tag 'nope' is not defined"),
             ({"ingredients": ["a"], "result": {"id": "x", "count": 0}}, "result count .*, got 0"),
-            ({"pattern": "##", "key": {"#": "a"}, "result": "x"}, "pattern must be a list of texts"),
-            ({"pattern": ["#"], "key": {}, "result": "x"}, "key must say what every symbol"),
-            ({"pattern": ["#"], "result": "x"}, "key must say what every symbol"),
+            ({"pattern": "##", "key": {"#": "a"}, "result": "x"}, "pattern must be a list of strings"),
+            ({"pattern": ["#"], "key": {}, "result": "x"}, "key must define every symbol"),
+            ({"pattern": ["#"], "result": "x"}, "key must define every symbol"),
         ],
     )
     def test_a_malformed_file_is_named(self, tmp_path, content, fault):
@@ -175,10 +175,10 @@ class TestFolder:
     @pytest.mark.parametrize(
         ("tag", "fault"),
         [
-            ({"value": []}, "lacks a list 'values'"),
+            ({"value": []}, "has no list 'values'"),
             ({"values": ["#planks"]}, "tag 'planks' contains itself"),
             ({"values": ["#gone"]}, "tag 'gone' is not defined"),
-            ({"values": [1]}, "an item id must be a text"),
+            ({"values": [1]}, "an item id must be a string"),
         ],
     )
     def test_a_malformed_tag_is_named(self, tmp_path, tag, fault):

@@ -1,12 +1,12 @@
-"""When two short answers are the same: SQuAD's normalisation, with its blunders mended.
+"""When two short answers are the same: SQuAD's normalisation, with its errors fixed.
 
-SQuAD's rule (lower case, no punctuation, no articles, single spaces) takes "A. A. Milne" for "Milne", "3.5" for "35",
-"1914-18" for "191418" and every answer in a script without case for itself with its accents. Here
+SQuAD's rule (lower case, no punctuation, no articles, single spaces) equates "A. A. Milne" with "Milne", "3.5" with
+"35", and "1914-18" with "191418". Here:
 
-- an article is one only where a word follows it: "Vitamin A" and "A. A. Milne" keep their letter;
-- punctuation between digits still separates them, a decimal point and a minus sign stay, "1,000" is "1000";
-- accents are dropped from letters that have them as ornaments (Latin, Greek, Cyrillic), and kept elsewhere;
-- `matches` also overlooks spaces between words, since "U.S." and "US", "Spider-Man" and "Spider Man" are one.
+- An article counts as one only before a word: "Vitamin A" and "A. A. Milne" keep their letter.
+- Punctuation between digits still separates them; decimal points and minus signs stay; "1,000" is "1000".
+- Accents are dropped where they are optional (Latin, Greek, Cyrillic), and kept elsewhere.
+- `matches` also ignores spaces between words: "U.S." and "US", "Spider-Man" and "Spider Man" are the same.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _LOOSE_SPACE = re.compile(r"(?<!\d) | (?!\d)")
 
 
 def normalise(text: str) -> str:
-    """Return an answer without what does not matter: case, articles, punctuation, accents, extra white space.
+    """Return an answer without case, articles, punctuation, accents and extra white space.
 
-    Letters and digits of every script are kept, so that only an answer that says nothing becomes "".
+    Letters and digits of every script are kept, so only an answer without content becomes "".
     """
     plain = unicodedata.normalize("NFKD", text.replace("\0", " ")).casefold()
     plain = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", plain)))
@@ -44,9 +44,9 @@ def normalise(text: str) -> str:
 
 
 def matches(answer: object, gold: str, aliases: Iterable[str] = ()) -> bool:
-    """Return whether an answer is the gold answer or one of its aliases, normalised.
+    """Return whether an answer equals the gold answer or one of its aliases after normalisation.
 
-    An answer that says nothing never matches, and neither does anything but a text or a number.
+    An answer without content never matches, and neither does anything other than a string or a number.
     """
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         return False

@@ -68,22 +68,22 @@ _DESCRIBED = re.compile(rf"\b(?:{'|'.join(VERBS)}) (in the \d{{3}}0s)\b", re.IGN
 _DECADE = re.compile(r"\b(\d{3}0)s\b")
 _WORD = re.compile(r"\S+")
 _TRIM = ' \t\n.,;:!?"()[]{}<>*_`\u201c\u201d\u2018\u2019'
-_LONGEST_NAME = 8
+_MAX_NAME = 8  # words
 
 
 def accepted(graph: Graph, goal: str) -> tuple[str, ...] | None:
-    """Return every name of the right answer to a goal, the first being the usual one; None if nobody can tell."""
+    """Return all names of the right answer to a goal, the usual one first; None if the answer is not known."""
     query = parse(goal)
     if query is not None:
-        found = answers(graph, query) if check(query) else set()
-        return graph.names_of(found.pop()) if len(found) == 1 else None
+        matching = answers(graph, query) if check(query) else set()
+        return graph.names_of(matching.pop()) if len(matching) == 1 else None
     named = list(mentioned(graph, goal))
     entities = {entity for entity, _, _ in named}
     if len(entities) != 1:
         return None
     (entity,) = entities
-    # "born in the 1870s" describes; it asks for no birthplace.
-    said = _DESCRIBED.sub(r"\1", _marked(goal, named))
+    # "born in the 1870s" is a description; it does not ask for a birthplace.
+    said = _DESCRIBED.sub(r"\1", _masked(goal, named))
     if _YEAR.search(said) and _BEGUN.search(said):
         year = str(graph.years[entity])
         return None if year in said else (year,)
@@ -92,31 +92,31 @@ def accepted(graph: Graph, goal: str) -> tuple[str, ...] | None:
 
 
 def mentioned(graph: Graph, text: str) -> Iterator[tuple[int, int, int]]:
-    """Yield the entities that a text names, by name, alias or address: entity, and from where to where in the text."""
+    """Yield (entity, start, end) for each entity that a text mentions, by name, alias or address."""
     words = list(_WORD.finditer(text))
-    place = 0
-    while place < len(words):
-        for length in range(min(_LONGEST_NAME, len(words) - place), 0, -1):
-            start, end = words[place].start(), words[place + length - 1].end()
+    i = 0
+    while i < len(words):
+        for length in range(min(_MAX_NAME, len(words) - i), 0, -1):
+            start, end = words[i].start(), words[i + length - 1].end()
             entity = _entity(graph, text[start:end])
             if entity is not None:
                 yield entity, start, end
-                place += length - 1
+                i += length - 1
                 break
-        place += 1
+        i += 1
 
 
 def _entity(graph: Graph, words: str) -> int | None:
     bare = words.strip(_TRIM)
-    # Without its ending first: "Halder's" is Halder's, and not a namesake called Halders.
+    # Strip the ending first: "Halder's" refers to Halder, not to a namesake called Halders.
     name = bare.removesuffix("'s").removesuffix("\u2019s")
-    if name.endswith((" a", " an", " the")):  # which belongs to what comes next
+    if name.endswith((" a", " an", " the")):  # the article belongs to the next word
         return None
     return graph.find(name) if name.startswith("http") or name_key(name) else None
 
 
-def _marked(goal: str, named: Sequence[tuple[int, int, int]]) -> str:
-    """Put a mark in place of every name, so that words in it are not taken for the goal's own."""
+def _masked(goal: str, named: Sequence[tuple[int, int, int]]) -> str:
+    """Replace every name by a placeholder, so that its words are not taken for the goal's own."""
     pieces, last = [], 0
     for _, start, end in named:
         own = goal[start:end]
@@ -127,7 +127,7 @@ def _marked(goal: str, named: Sequence[tuple[int, int, int]]) -> str:
 
 
 def _related(graph: Graph, entity: int, said: str) -> list[int]:
-    """Return what the one relation that is spoken of leads to; nothing if there is not exactly one."""
+    """Return the entities that the mentioned relation leads to; none unless exactly one relation is mentioned."""
     kind = graph.kind(entity)
     ways = []
     for name, cue in _CUES.items():
@@ -150,10 +150,10 @@ def _related(graph: Graph, entity: int, said: str) -> list[int]:
 
 
 def _narrowed(graph: Graph, entities: Sequence[int], kind: int, said: str) -> list[int]:
-    """Keep the entities of the sort and the decade that the goal speaks of."""
+    """Keep the entities of the sort and the decade that the goal mentions."""
     told = said.lower()
-    sorts = {place for place, sort in enumerate(SORTS[kind]) if re.search(rf"\b{sort}s?\b", told)}
-    decades = {int(found) for found in _DECADE.findall(said)}
+    sorts = {i for i, sort in enumerate(SORTS[kind]) if re.search(rf"\b{sort}s?\b", told)}
+    decades = {int(decade) for decade in _DECADE.findall(said)}
     return [
         entity
         for entity in entities

@@ -1,4 +1,4 @@
-"""Verdicts: the gold answer, a program that knows the graph, a judge, or nobody."""
+"""Verdicts: by the gold answer, by a program that knows the graph, by a judge, or none."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ __all__ = ["GoalVerifier", "answer_of", "judge_root"]
 
 
 _YEAR = re.compile(r"\b\d{3,4}\b")
-_LONGEST = 2_000
+_MAX_ANSWER = 2_000  # characters
 
 
 def answer_of(result: Any) -> Any:
-    """Return the answer in a result, which is the answer itself or a dict with "answer"."""
+    """Return the answer in a result, which is either the answer itself or a dict with the key "answer"."""
     return result["answer"] if isinstance(result, Mapping) and "answer" in result else result
 
 
 def judge_root(case: Case, gold: str, aliases: Sequence[str], judge: Judge | None) -> Verdict:
-    """Judge the root: the gold answer or an alias of it is right, both normalised.
+    """Judge the root: the gold answer or an alias of it is right, after normalisation.
 
-    About any other answer that says something a judge decides; without one it is wrong.
+    Any other answer with content goes to the judge; without a judge it is wrong.
     """
     answer = answer_of(case.result)
     if matches(answer, gold, aliases):
         return Verdict(1.0, "exact", "the gold answer")
-    if judge is None or _says_nothing(answer):
+    if judge is None or _is_empty(answer):
         return Verdict(0.0, "exact", "not the gold answer")
     return FirstOf(judge)(case)
 
 
 class GoalVerifier:
-    """Judges a subagent exactly, where its goal can be understood: one link of a `rao_envs.judges.FirstOf`.
+    """Judges a subagent exactly, where its goal is understood: one link of a `rao_envs.judges.FirstOf`.
 
-    Its result is right if it is the answer, or if it is a text that names the answer and, but for what the goal
-    names itself, no other entity: subagents answer in sentences.
+    The result is right if it is the answer, or a string that names the answer and no other entity except those named
+    in the goal: subagents answer in sentences.
     """
 
     def __init__(self, graph: Graph) -> None:
-        """Judge by what `graph` says."""
+        """Judge by the facts in `graph`."""
         self.graph = graph
 
     def __call__(self, case: Case, /) -> Verdict | None:
@@ -60,7 +60,7 @@ class GoalVerifier:
         return Verdict(0.0, "exact", "not the right answer")
 
     def _named(self, goal: str, answer: Any, name: str) -> bool:
-        if not isinstance(answer, str) or len(answer) > _LONGEST:
+        if not isinstance(answer, str) or len(answer) > _MAX_ANSWER:
             return False
         if name.isdecimal():
             return set(_YEAR.findall(answer)) - set(_YEAR.findall(goal)) == {name}
@@ -69,6 +69,6 @@ class GoalVerifier:
         return {entity for entity, _, _ in mentioned(self.graph, answer)} - asked == {gold}
 
 
-def _says_nothing(answer: Any) -> bool:
+def _is_empty(answer: Any) -> bool:
     text = answer if isinstance(answer, str) else json.dumps(answer)
     return answer is None or not any(character.isalnum() for character in text)

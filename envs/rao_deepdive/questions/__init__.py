@@ -1,4 +1,4 @@
-"""Questions over a web: their form, their words, how they are drawn, and a proof of their answers."""
+"""Questions about a web: their structure, their wording, how they are drawn, and a proof of their answers."""
 
 from rao_deepdive.questions.generator import HOPS, QUESTION_KINDS, SPLITS, Question, ask, split_of
 

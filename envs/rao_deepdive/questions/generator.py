@@ -1,13 +1,13 @@
-"""Questions about a graph: chains of relations, and trails that meet, every entity on the way blurred.
+"""Questions about a graph: chains of relations, and trails that meet; entities on the way are described, not named.
 
-A question is drawn backwards from its answer. In the order in which it is read,
+A question is drawn backwards from its answer. In reading order:
 
-- each trail begins at an entity that its description fits alone in the whole graph;
-- each step leads to exactly one entity. It follows a relation forwards, where the page of the entity at hand says
-  where it leads, or backwards, where the page must be found that says that it leads here;
-- where trails meet, at least two entities fit each of the trails, and one fits all.
+- Each trail begins at the only entity in the graph that its description fits.
+- Each step leads to exactly one entity. It follows a relation forwards, where the current entity's page states
+  where it leads, or backwards, where the page that states it must be found.
+- Where trails meet, at least two entities fit each trail, and exactly one fits all.
 
-No entity on the way is related to another but to its neighbours on the way, so that there is no shorter one.
+No entity on the path is related to any other on it except its neighbours, so there is no shortcut.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from rao_envs.seeding import derive, rng
 __all__ = ["HOPS", "QUESTION_KINDS", "SPLITS", "Question", "ask", "split_of"]
 
 QUESTION_KINDS = ("chain", "intersection")
-"""Kinds of questions: one trail, or trails that meet."""
+"""Kinds of questions: a single trail, or trails that meet."""
 
 HOPS = range(2, 9)
-"""Relations that a question may take."""
+"""Possible numbers of relations in a question."""
 
 SPLITS = ("train", "val", "test")
 
@@ -38,14 +38,14 @@ _TRIES = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question and all that is known about it.
+    """A question and everything known about it.
 
     Attributes:
         text: the question in words.
-        query: the question without words.
+        query: the question in structured form.
         path: the gold path: the entity that fills each of the query's parts.
         kind: one of `QUESTION_KINDS`.
-        hops: how many relations it takes.
+        hops: the number of relations in it.
     """
 
     text: str
@@ -60,7 +60,7 @@ class Question:
         return self.path[self.query.answer]
 
     def steps(self, graph: Graph) -> list[dict[str, Any]]:
-        """Return the gold path as JSON-able data, one entry for each entity in the order of the question."""
+        """Return the gold path as JSON-able data, one entry per entity in the order of the question."""
         return [
             {
                 "name": graph.names[entity],
@@ -76,8 +76,8 @@ class Question:
 
 def split_of(graph: Graph, entity: int) -> str:
     """Return the only split in which an entity may be the answer: 70% train, 15% val, 15% test."""
-    place = derive("deepdive-split", graph.seed, graph.size, entity) % 100
-    return "train" if place < 70 else "val" if place < 85 else "test"
+    percentile = derive("deepdive-split", graph.seed, graph.size, entity) % 100
+    return "train" if percentile < 70 else "val" if percentile < 85 else "test"
 
 
 def ask(graph: Graph, kind: str, hops: int, split: str, *key: int | str) -> Question:
@@ -88,10 +88,10 @@ def ask(graph: Graph, kind: str, hops: int, split: str, *key: int | str) -> Ques
         kind: one of `QUESTION_KINDS`.
         hops: one of `HOPS`.
         split: one of `SPLITS`.
-        key: what the draw is seeded with, besides the other arguments.
+        key: what the draw is seeded with, in addition to the other arguments.
 
     Raises:
-        OptionError: an argument out of range, or a graph too small to hold such a question.
+        OptionError: an argument is out of range, or the graph is too small for such a question.
     """
     if kind not in QUESTION_KINDS:
         raise OptionError("kind", kind, f"choose from {', '.join(QUESTION_KINDS)}")
@@ -108,18 +108,18 @@ def ask(graph: Graph, kind: str, hops: int, split: str, *key: int | str) -> Ques
         draft = _Draft(graph, random, answer)
         if draw(draft, hops) and (question := draft.finished(kind, hops)):
             return question
-    raise OptionError("size", graph.size, f"has no {kind} of {hops} hops in {split}; take more pages")
+    raise OptionError("size", graph.size, f"has no {kind} of {hops} hops in {split}; use more pages")
 
 
 class _Draft:
-    """A question that is being drawn, from its answer backwards.
+    """A question under construction, from its answer backwards.
 
     Attributes:
         graph: the graph.
-        random: the stream.
+        random: the random stream.
         taken: the entities so far.
-        blurs: how each is described.
-        links: for each entity the edges that lead to it, as (relation, entity before it).
+        blurs: the description of each.
+        links: for each entity the edges that lead to it, as (relation, whether forwards, previous entity).
     """
 
     def __init__(self, graph: Graph, random: Random, answer: int) -> None:
@@ -129,20 +129,20 @@ class _Draft:
         self.links: dict[int, list[tuple[str, bool, int]]] = {answer: []}
 
     def free(self, entity: int, beside: Sequence[int]) -> bool:
-        """Return whether an entity may join: new, and related to none but those that it stands beside."""
+        """Return whether an entity may join: it is new, and related to none except those it will be next to."""
         if entity in self.links:
             return False
         near = self.graph.neighbours(entity)
         return not any(other in near for other in self.taken if other not in beside)
 
     def join(self, entity: int, relation: str, forwards: bool, after: int) -> None:
-        """Let `entity` come before `after`."""
+        """Put `entity` before `after`."""
         self.taken.append(entity)
         self.links[entity] = []
         self.links[after].append((relation, forwards, entity))
 
     def back(self, entity: int, steps: int) -> int | None:
-        """Put so many entities before one; return the first of them, or None if that fails."""
+        """Put `steps` entities before one; return the first of them, or None if that fails."""
         for _ in range(steps):
             before = self._one_back(entity)
             if before is None:
@@ -154,7 +154,7 @@ class _Draft:
         graph, random = self.graph, self.random
         options = [(name, False, tail) for name, tail in graph.out(entity)]
         into = [(name, True, head) for name, head in graph.into(entity)]
-        # Forwards the last page has the answer, backwards it must be searched for: as often the one as the other.
+        # Forwards, the last page states the answer; backwards, it must be searched for. Both should be equally likely.
         if into and options:
             options = into if random.random() < 0.5 else options
         options = options or into
@@ -167,7 +167,7 @@ class _Draft:
         return None
 
     def _blur(self, entity: int, relation: str, forwards: bool, known: int) -> Blur | None:
-        """Describe an entity so that it is the only one at the end of this step; None if that cannot be done."""
+        """Describe an entity so that this step leads to it alone; None if that is impossible."""
         graph = self.graph
         vague = Blur(graph.kind(entity), graph.sorts[entity])
         exact = Blur(graph.kind(entity), graph.sorts[entity], graph.years[entity] // 10 * 10)
@@ -180,18 +180,18 @@ class _Draft:
         return None
 
     def begin(self, entity: int) -> bool:
-        """Describe the entity at the head of a trail; False if its description fits another as well."""
+        """Describe the entity at the start of a trail; False if its description also fits another."""
         graph, kind = self.graph, self.graph.kind(entity)
         blur = Blur(kind, graph.sorts[entity], graph.years[entity] // 10 * 10, graph.hooks[entity])
         self.blurs[entity] = blur
         return sum(_alike(graph, other, blur) for other in graph.with_hook(kind, graph.hooks[entity])) == 1
 
     def meet(self, entity: int, trails: int) -> list[int] | None:
-        """Make an entity the place where trails meet; return the last entity of each, or None if it cannot be."""
+        """Let trails meet at an entity; return the last entity of each, or None if that is impossible."""
         graph, random = self.graph, self.random
         stated = list(graph.out(entity))
         random.shuffle(stated)
-        # With a sort two trails seldom leave a choice; where they do, the better.
+        # With a sort, trails rarely leave a choice; prefer it where they do.
         for blur in (Blur(graph.kind(entity), graph.sorts[entity]), Blur(graph.kind(entity))):
             choices = {
                 (relation, tail): {e for e in graph.heads(relation, tail) if _alike(graph, e, blur)}
@@ -209,11 +209,11 @@ class _Draft:
         return None
 
     def finished(self, kind: str, hops: int) -> Question | None:
-        """Number what was drawn in the order of reading, put it in words, and prove that one entity answers."""
+        """Number the entities in reading order, put the question in words, and prove that one entity answers it."""
         order = list(_in_order(self.links, self.taken[0]))
-        place = {entity: number for number, entity in enumerate(order)}
+        part = {entity: number for number, entity in enumerate(order)}
         edges = tuple(
-            Edge(relation, place[before], place[entity]) if forwards else Edge(relation, place[entity], place[before])
+            Edge(relation, part[before], part[entity]) if forwards else Edge(relation, part[entity], part[before])
             for entity in order
             for relation, forwards, before in self.links[entity]
         )
@@ -236,10 +236,10 @@ def _intersection(draft: _Draft, hops: int) -> bool:
     ends = draft.meet(meeting, trails) if meeting is not None else None
     if ends is None:
         return False
-    # What is left goes to the trails as evenly as can be, so that working on them at once is worth it.
+    # The remaining hops are spread evenly over the trails, so that working on them in parallel pays off.
     left = hops - tail - trails
-    for place, end in enumerate(ends):
-        start = draft.back(end, (left + place) // trails)
+    for i, end in enumerate(ends):
+        start = draft.back(end, (left + i) // trails)
         if start is None or not draft.begin(start):
             return False
     return True
@@ -253,7 +253,7 @@ def _alike(graph: Graph, entity: int, blur: Blur) -> bool:
 
 
 def _in_order(links: dict[int, list[tuple[str, bool, int]]], entity: int) -> Iterator[int]:
-    """Yield the entities before one, trail by trail, and then the entity itself."""
+    """Yield the entities that lead to one, trail by trail, then the entity itself."""
     for _, _, before in links[entity]:
         yield from _in_order(links, before)
     yield entity

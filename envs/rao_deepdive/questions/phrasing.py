@@ -1,4 +1,4 @@
-"""Queries in words, and back: the only language of the questions, and the one in which scripted agents delegate.
+"""Queries to words and back. Questions use only this language, and scripted agents delegate in it.
 
     There is a spa town founded in the 1640s, known for its amber bells. A novel finished in the 1920s is set in that
     spa town. That novel was created by a weaver. What is the name of that weaver?
@@ -28,7 +28,7 @@ _LETTERS = "ABC"
 
 
 def noun(blur: Blur) -> str:
-    """Return what an entity is called: its sort, or else its kind."""
+    """Return the noun for an entity: its sort, or else its kind."""
     return NOUNS[blur.kind] if blur.sort is None else SORTS[blur.kind][blur.sort]
 
 
@@ -36,7 +36,7 @@ def phrase(query: Query, random: Random | None = None) -> str:
     """Put a query in words.
 
     Args:
-        query: what to ask; `parse` returns the same query, but for what `given` entities are.
+        query: what to ask; `parse` recovers it, except for the descriptions of `given` entities.
         random: chooses among wordings; None takes the first of each.
     """
     trails = query.trails()
@@ -62,8 +62,8 @@ def _sentences(query: Query, part: int, random: Random | None) -> list[str]:
             [] if blur.given is not None else [f"There is {_described(blur)}, {hook_text(blur.kind, blur.hook or 0)}."]
         )
     written = []
-    for place, (edge, other) in enumerate(known):
-        new = _described(blur) if place == 0 else f"the same {noun(blur)}"
+    for i, (edge, other) in enumerate(known):
+        new = _described(blur) if i == 0 else f"the same {noun(blur)}"
         old = _recalled(query, other, many=len(known) > 1)
         clauses = CLAUSES[edge.relation]
         clause = clauses[int(len(clauses) * random.random())] if random else clauses[0]
@@ -89,7 +89,7 @@ def _recalled(query: Query, part: int, *, many: bool) -> str:
 
 # Reading --------------------------------------------------------------------------------------------------------------
 
-_SORT_OF = {name: (kind, place) for kind, names in enumerate(SORTS) for place, name in enumerate(names)}
+_SORT_OF = {name: (kind, sort) for kind, names in enumerate(SORTS) for sort, name in enumerate(names)}
 _KIND_OF = {name: kind for kind, name in enumerate(KINDS)}
 _NAMES = "|".join(sorted((*_SORT_OF, *_KIND_OF), key=len, reverse=True))
 _NEW = rf"(?:(?:an?|the (?P<same>same)) (?P<new>{_NAMES})(?: (?:{'|'.join(VERBS)}) in the (?P<decade>\d{{3,4}})s)?)"
@@ -113,13 +113,13 @@ _QUESTION = re.compile(rf"What is the name of that ({_NAMES})\?", re.IGNORECASE)
 _TRAIL = re.compile(rf"Trail [{_LETTERS}]: ")
 _MEETING = re.compile(rf"\bof trail [{_LETTERS}]\b")
 _END = re.compile(r"\.\s+(?=There is |Trail |What is the name|[A-Z])")
-_LONGEST = 5_000
+_MAX_TEXT = 5_000  # characters
 
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Query | None:
-    """Read a query from its words; None if they are anything else."""
-    if len(text) > _LONGEST:
+    """Read a query from its words; None if the text is anything else."""
+    if len(text) > _MAX_TEXT:
         return None
     body, asked, rest = _cut_question(text.strip())
     if not asked or rest:
@@ -129,9 +129,9 @@ def parse(text: str) -> Query | None:
     ends: dict[str, int] = {}
     letter = ""
     for sentence in body:
-        if found := _TRAIL.match(sentence):
+        if match := _TRAIL.match(sentence):
             letter = sentence[6]
-            sentence = sentence[found.end() :]
+            sentence = sentence[match.end() :]
         elif _MEETING.search(sentence):
             letter = ""
         if not _read(sentence, parts, edges, ends):
@@ -139,31 +139,31 @@ def parse(text: str) -> Query | None:
         if letter:
             ends[letter] = len(parts) - 1
     query = _ordered(parts, edges)
-    # Another noun asks for another part, or for nothing that was told.
+    # A different noun asks for another part, or for something never mentioned.
     return query if query and noun(query.parts[query.answer]) == asked else None
 
 
 def _ordered(parts: list[Blur], edges: list[Edge]) -> Query | None:
-    """Put what is given by name before what must be found, as in a query made by hand."""
+    """Put parts given by name before those to be found, as in a query made by hand."""
     order = sorted(range(len(parts)), key=lambda part: parts[part].given is None)
     if not order or parts[order[-1]].given is not None:
         return None
-    place = {part: number for number, part in enumerate(order)}
-    moved = (Edge(edge.relation, place[edge.head], place[edge.tail]) for edge in edges)
+    number = {part: i for i, part in enumerate(order)}
+    moved = (Edge(edge.relation, number[edge.head], number[edge.tail]) for edge in edges)
     return Query(tuple(parts[part] for part in order), tuple(moved))
 
 
 def _cut_question(text: str) -> tuple[list[str], str, str]:
-    """Split a text into its sentences, the noun that is asked for, and what comes after the question."""
-    found = _QUESTION.search(text)
-    if found is None:
+    """Split a text into its sentences, the noun that is asked for, and whatever follows the question."""
+    match = _QUESTION.search(text)
+    if match is None:
         return [], "", text
-    body = text[: found.start()].strip()
-    return _split(body), found[1].lower(), text[found.end() :].strip()
+    body = text[: match.start()].strip()
+    return _split(body), match[1].lower(), text[match.end() :].strip()
 
 
 def _split(body: str) -> list[str]:
-    """Split into sentences. A stop within a name ("Ada K. Halder") ends none: only one after which one can begin."""
+    """Split into sentences. A period inside a name ("Ada K. Halder") does not end one."""
     pieces = _END.split(body.removesuffix("."))
     sentences: list[str] = []
     for piece in pieces:
@@ -183,19 +183,19 @@ def _whole(sentence: str) -> bool:
 
 def _read(sentence: str, parts: list[Blur], edges: list[Edge], ends: dict[str, int]) -> bool:
     for kind, start in enumerate(_START):
-        if (found := start.fullmatch(sentence)) and (blur := _blur(found, kind)):
-            deed = HOOK_DEEDS.index(found["deed"]) if kind == PERSON else 0
-            quality, thing = HOOK_QUALITIES.index(found["quality"]), HOOK_THINGS.index(found["thing"])
+        if (match := start.fullmatch(sentence)) and (blur := _blur(match, kind)):
+            deed = HOOK_DEEDS.index(match["deed"]) if kind == PERSON else 0
+            quality, thing = HOOK_QUALITIES.index(match["quality"]), HOOK_THINGS.index(match["thing"])
             hook = (deed * len(HOOK_QUALITIES) + quality) * len(HOOK_THINGS) + thing
             parts.append(Blur(blur.kind, blur.sort, blur.decade, hook))
             return True
     for relation, role, step in _STEPS:
-        if found := step.fullmatch(sentence):
+        if match := step.fullmatch(sentence):
             kinds = RELATIONS[relation].head, RELATIONS[relation].tail
             own, other = kinds if role == "h" else kinds[::-1]
-            blur = _blur(found, own)
-            if blur and (old := _old(found, other, parts, ends)) is not None:
-                if found["same"]:
+            blur = _blur(match, own)
+            if blur and (old := _old(match, other, parts, ends)) is not None:
+                if match["same"]:
                     new = max((part for part in range(len(parts)) if parts[part].given is None), default=old)
                     if new == old or blur != Blur(parts[new].kind, parts[new].sort):
                         return False
@@ -207,17 +207,17 @@ def _read(sentence: str, parts: list[Blur], edges: list[Edge], ends: dict[str, i
     return False
 
 
-def _blur(found: re.Match[str], kind: int) -> Blur | None:
-    name = found["new"].lower()
+def _blur(match: re.Match[str], kind: int) -> Blur | None:
+    name = match["new"].lower()
     own, sort = _SORT_OF.get(name, (_KIND_OF.get(name), None))
-    return Blur(kind, sort, int(found["decade"]) if found["decade"] else None) if own == kind else None
+    return Blur(kind, sort, int(match["decade"]) if match["decade"] else None) if own == kind else None
 
 
-def _old(found: re.Match[str], kind: int, parts: list[Blur], ends: dict[str, int]) -> int | None:
-    """Return the number of the part that a sentence refers back to; a name makes a part of its own."""
-    if found["old"] or found["trail"]:
-        place = len(parts) - 1 if found["old"] else ends.get(found["trail"].upper(), -1)
-        fits = place >= 0 and parts[place].kind == kind
-        return place if fits and noun(parts[place]) == (found["old"] or found["last"]).lower() else None
-    parts.append(Blur(kind, given=found["given"], url=found["url"]))
+def _old(match: re.Match[str], kind: int, parts: list[Blur], ends: dict[str, int]) -> int | None:
+    """Return the number of the part that a sentence refers back to; a name makes a new part."""
+    if match["old"] or match["trail"]:
+        part = len(parts) - 1 if match["old"] else ends.get(match["trail"].upper(), -1)
+        fits = part >= 0 and parts[part].kind == kind
+        return part if fits and noun(parts[part]) == (match["old"] or match["last"]).lower() else None
+    parts.append(Blur(kind, given=match["given"], url=match["url"]))
     return len(parts) - 1

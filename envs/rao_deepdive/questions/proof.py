@@ -1,7 +1,7 @@
-"""A second opinion on what answers a query: another algorithm, on what the pages state rather than on the graph.
+"""An independent check of what answers a query: another algorithm, on what the pages state instead of on the graph.
 
-`rao_deepdive.query.answers` goes forwards through the arrays of the graph; `prove` goes backwards from every entity
-that could be the answer, through a NetworkX graph such as `rao_deepdive.web.reader.read_web` makes of the pages' text.
+`rao_deepdive.questions.query.answers` works forwards through the arrays of the graph; `prove` works backwards from
+every candidate, through a NetworkX graph such as `rao_deepdive.web.reader.read_web` builds from the pages' text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def prove(web: networkx.MultiDiGraph[str], query: Query) -> set[str]:
     """Return the addresses of all entities that answer a query.
 
     Args:
-        web: a node for each page, by address, with "kind", "sort", "year" and "hook"; an edge for each relation.
+        web: one node per page, by address, with "kind", "sort", "year" and "hook"; one edge per relation.
         query: without names.
     """
 
@@ -42,7 +42,7 @@ def prove(web: networkx.MultiDiGraph[str], query: Query) -> set[str]:
 
 
 def _fits(page: dict[str, object], blur: Blur) -> bool:
-    if "kind" not in page or page["kind"] != blur.kind:  # an address that is linked to, but has no page
+    if "kind" not in page or page["kind"] != blur.kind:  # a linked address without a page
         return False
     hook = None if blur.hook is None else hook_phrase(hook_text(blur.kind, blur.hook), blur.kind)
     decade = None if blur.decade is None else str(blur.decade)[:-1]

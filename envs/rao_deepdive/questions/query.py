@@ -1,7 +1,7 @@
-"""What a question asks, apart from its words: entities known by description, and the relations between them.
+"""The structure of a question, apart from its wording: described entities and the relations between them.
 
-A query is a tree that runs towards its answer. Its parts are numbered in the order in which they are told; each
-is described, or given by name, and the edges say how it hangs together with parts told before.
+A query is a tree directed towards its answer. Its parts are numbered in the order in which they are mentioned; each
+is described, or given by name, and the edges relate it to parts mentioned before.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ __all__ = ["Blur", "Edge", "Query", "answers", "fits"]
 
 @dataclass(frozen=True, slots=True)
 class Blur:
-    """What is said of an entity in place of its name.
+    """The description of an entity that stands in for its name.
 
     Attributes:
         kind: its kind.
-        sort: place in ``SORTS[kind]``; None if only the kind is told.
-        decade: such as 1870; None if untold.
-        hook: what sets it apart; None if untold.
-        given: its name after all, in the goals of subagents; None in questions.
-        url: its address, where the name is given with it.
+        sort: index in ``SORTS[kind]``; None if only the kind is mentioned.
+        decade: such as 1870; None if not mentioned.
+        hook: its distinguishing mark; None if not mentioned.
+        given: its actual name, in the goals of subagents; None in questions.
+        url: its address, if given along with the name.
     """
 
     kind: int
@@ -54,12 +54,12 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question without words.
+    """A question in structured form.
 
     Attributes:
-        parts: the entities, in the order in which they are told; the last is the answer.
-        edges: how they hang together. All edges of a part to parts before it come together; a part with none
-            begins a trail, one with several is where trails meet.
+        parts: the entities, in the order in which they are mentioned; the last is the answer.
+        edges: the relations between them. All edges of a part to earlier parts are adjacent; a part without any
+            begins a trail, and trails meet at a part with several.
     """
 
     parts: tuple[Blur, ...]
@@ -71,15 +71,11 @@ class Query:
         return len(self.parts) - 1
 
     def before(self, part: int) -> list[tuple[Edge, int]]:
-        """Return the edges to parts told before, each with the number of that part."""
-        found = []
-        for edge in self.edges:
-            if max(edge.head, edge.tail) == part:
-                found.append((edge, min(edge.head, edge.tail)))
-        return found
+        """Return the edges to earlier parts, each with the number of that part."""
+        return [(edge, min(edge.head, edge.tail)) for edge in self.edges if max(edge.head, edge.tail) == part]
 
     def trails(self) -> list[list[int]]:
-        """Return the parts of each trail up to where trails meet; a chain is one trail."""
+        """Return the parts of each trail, up to where trails meet; a chain is one trail."""
         trails: list[list[int]] = []
         for part in range(len(self.parts)):
             known = self.before(part)
@@ -92,12 +88,12 @@ class Query:
         return trails
 
     def only(self, parts: Sequence[int]) -> Query:
-        """Return the query that consists of some parts and the edges between them; its answer is the last."""
-        place = {part: number for number, part in enumerate(parts)}
-        edges = (e for e in self.edges if e.head in place and e.tail in place)
+        """Return the query made of some parts and the edges between them; its answer is the last of them."""
+        number = {part: i for i, part in enumerate(parts)}
+        edges = (e for e in self.edges if e.head in number and e.tail in number)
         return Query(
             tuple(self.parts[part] for part in parts),
-            tuple(Edge(e.relation, place[e.head], place[e.tail]) for e in edges),
+            tuple(Edge(e.relation, number[e.head], number[e.tail]) for e in edges),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,7 +102,7 @@ class Query:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Query:
-        """Make a query of what `to_dict` returned."""
+        """Make a query from what `to_dict` returned."""
         return cls(tuple(Blur(**part) for part in data["parts"]), tuple(Edge(**edge) for edge in data["edges"]))
 
 
@@ -122,20 +118,20 @@ def fits(graph: Graph, entity: int, blur: Blur) -> bool:
 
 
 def answers(graph: Graph, query: Query) -> set[int]:
-    """Return every entity that answers a query: all its parts can be filled so that everything said is true.
+    """Return every entity that answers a query: all parts can be filled so that every statement is true.
 
-    Since a query is a tree that runs towards its answer, it is enough to go through the parts once and to keep
-    for each the entities that can fill it, given those before.
+    Since a query is a tree directed towards its answer, one pass over the parts is enough, keeping for each the
+    entities that can fill it given the earlier ones.
     """
     filled: list[set[int]] = []
     for number, blur in enumerate(query.parts):
-        found: set[int] | None = None
+        candidates: set[int] | None = None
         for edge, known in query.before(number):
             other = _across(graph, edge, number, filled[known])
-            found = other if found is None else found & other
-        if found is None:
-            found = _described(graph, blur)
-        filled.append({entity for entity in found if fits(graph, entity, blur)})
+            candidates = other if candidates is None else candidates & other
+        if candidates is None:
+            candidates = _described(graph, blur)
+        filled.append({entity for entity in candidates if fits(graph, entity, blur)})
     return filled[query.answer]
 
 
@@ -147,15 +143,15 @@ def _across(graph: Graph, edge: Edge, part: int, known: set[int]) -> set[int]:
 
 def _described(graph: Graph, blur: Blur) -> set[int]:
     if blur.given is not None:
-        found = graph.find(blur.url or blur.given)
-        return set() if found is None else {found}
+        entity = graph.find(blur.url or blur.given)
+        return set() if entity is None else {entity}
     if blur.hook is not None:
         return set(graph.with_hook(blur.kind, blur.hook))
     return set(graph.members(blur.kind))
 
 
 def check(query: Query) -> bool:
-    """Return whether a query can be asked of any graph: its parts' kinds are those of its relations."""
+    """Return whether a query is well formed: the kinds of its parts match its relations."""
     return all(
         RELATIONS[edge.relation].head == query.parts[edge.head].kind
         and RELATIONS[edge.relation].tail == query.parts[edge.tail].kind

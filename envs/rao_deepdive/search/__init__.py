@@ -1,4 +1,4 @@
-"""Search back ends behind one protocol: an embedded engine, a user's own corpus, the live web."""
+"""Search engines behind one protocol: an embedded one, also for a user's own corpus, and the live web."""
 
 from rao_deepdive.search.base import MAX_QUERY, MAX_RESULTS, Hit, Page, SearchBackend
 from rao_deepdive.search.cache import cached

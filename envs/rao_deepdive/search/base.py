@@ -1,4 +1,4 @@
-"""What a search engine is here: pages in, ranked hits out, one page at a time to read."""
+"""The protocol of a search engine: a query returns ranked hits, an address returns a page."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rao_envs.errors import ToolError
 __all__ = ["MAX_QUERY", "MAX_RESULTS", "Hit", "Page", "SearchBackend", "check_query", "check_url"]
 
 MAX_RESULTS = 20
-"""Most hits that one search may ask for."""
+"""Maximum number of hits per search."""
 
 MAX_QUERY = 1_000
-"""Most characters of a query."""
+"""Maximum length of a query, in characters."""
 
 MAX_URL = 2_000
-"""Most characters of an address."""
+"""Maximum length of an address, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Page:
     Attributes:
         url: its address, unique in its web.
         title: its title.
-        text: what it says, as plain text.
+        text: its content, as plain text.
     """
 
     url: str
@@ -41,8 +41,8 @@ class Hit:
     Attributes:
         url: the page's address.
         title: the page's title.
-        content: a snippet: the part of the page that fits the query best.
-        score: how well the page fits; higher is better, comparable within one search only.
+        content: a snippet: the part of the page that matches the query best.
+        score: how well the page matches; higher is better, comparable only within one search.
     """
 
     url: str
@@ -52,21 +52,21 @@ class Hit:
 
 
 class SearchBackend(Protocol):
-    """Where searches go.
+    """A search engine.
 
-    What an agent asks wrongly is a `ToolError`, which it reads; a service that is out of order is an
-    `InfrastructureError`, which spoils the rollout. Instances can be pickled, and used by several threads.
+    An agent's mistake raises a `ToolError`, which the agent reads; a failing service raises an
+    `InfrastructureError`, which invalidates the rollout. Instances can be pickled, and used by several threads.
     """
 
     def search(self, query: str, max_results: int) -> list[Hit]:
-        """Return the best hits, best first; none if nothing fits.
+        """Return the best hits, best first; none if nothing matches.
 
         Args:
-            query: words; no character of them has a meaning of its own.
-            max_results: most hits wanted, 1 to `MAX_RESULTS`.
+            query: words; no character has a special meaning.
+            max_results: maximum number of hits, 1 to `MAX_RESULTS`.
 
         Raises:
-            ToolError: an empty or overlong query, or an impossible count.
+            ToolError: the query is empty or too long, or the count is out of range.
             InfrastructureError: the service failed.
         """
         ...
@@ -75,18 +75,18 @@ class SearchBackend(Protocol):
         """Return the page at an address.
 
         Raises:
-            ToolError: there is none; the message names similar addresses where it can.
+            ToolError: there is no such page; the message names similar addresses if there are any.
             InfrastructureError: the service failed.
         """
         ...
 
     def close(self) -> None:
-        """Let go of files and connections; a later call opens them again."""
+        """Release files and connections; a later call reopens them."""
         ...
 
 
 def check_query(query: str, max_results: int) -> str:
-    """Return the query, white space in order.
+    """Return the query with its white space normalised.
 
     Raises:
         ToolError: it is empty or too long, or the count is not from 1 to `MAX_RESULTS`.
@@ -104,10 +104,10 @@ def check_query(query: str, max_results: int) -> str:
 
 
 def check_url(url: str) -> str:
-    """Return the address without white space around it.
+    """Return the address without surrounding white space.
 
     Raises:
-        ToolError: it is empty, too long, or holds white space or control characters.
+        ToolError: it is empty, too long, or contains white space or control characters.
     """
     if not isinstance(url, str) or not url.strip():
         raise ToolError("the url is empty: give the url of a search result")

@@ -1,8 +1,8 @@
-"""Files that are made once and then only read, however many processes want them at the same time.
+"""Files that are built once and then only read, however many processes request them at the same time.
 
-A file counts as whole if the stamp beside it says so: its size, the time at which it was last written, and a digest of
-its content. Where size and time agree the content is not read again; where they differ (the file was copied, cut short
-or overwritten) the digest decides. What is not whole is built anew.
+A file is intact if it agrees with the stamp beside it: its size, its modification time, and a digest of its content.
+If size and time agree, the content is not read again; if they differ (the file was copied, truncated or overwritten),
+the digest decides. A file that is not intact is rebuilt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FOLDER_VARIABLE = "RAO_ENVS_CACHE"
 
 
 def cache_folder() -> Path:
-    """Return where cached files go: $RAO_ENVS_CACHE, or "rao-envs" in the platform's folder for such files."""
+    """Return the folder for cached files: $RAO_ENVS_CACHE, or "rao-envs" in the platform's cache folder."""
     if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named)
     if sys.platform == "win32":
@@ -40,39 +40,39 @@ def cache_folder() -> Path:
 
 
 def cached(key: str, build: Callable[[Path], None], *, folder: str | os.PathLike[str] | None = None) -> Path:
-    """Return the file of a key, built if it is not there or not whole.
+    """Return the file for a key, built first if it is missing or not intact.
 
-    Of many processes and threads that ask at the same time one builds, and the others wait for it. If it dies, the
-    next one builds. What `build` raises is raised here, and leaves nothing behind.
+    Of several processes and threads that ask at the same time, one builds and the others wait for it. If it dies, the
+    next one builds. An exception from `build` propagates, and leaves nothing behind.
 
     Args:
-        key: names the content; put into it all that the content depends on, such as a version and a seed.
-        build: writes the file at the path that it is given, which is not there yet.
-        folder: where the file goes; None takes `cache_folder()`.
+        key: identifies the content; include everything that the content depends on, such as a version and a seed.
+        build: writes the file to the path that it receives, which does not exist yet.
+        folder: where the file is kept; None takes `cache_folder()`.
 
     Raises:
         OptionError: the folder cannot be used.
     """
-    place = Path(folder) if folder is not None else cache_folder()
-    path = place / _file_name(key)
-    if _is_whole(path):
+    home = Path(folder) if folder is not None else cache_folder()
+    path = home / _file_name(key)
+    if _is_intact(path):
         return path
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True)
         lock = open(path.with_name(f"{path.name}.lock"), "ab")  # noqa: SIM115 (closed by _locked)
     except OSError as error:
-        name, mend = ("folder", "cannot be used") if folder is not None else (FOLDER_VARIABLE, "names another folder")
-        raise OptionError(name, str(place), f"{mend} ({error})") from error
+        name = "folder" if folder is not None else FOLDER_VARIABLE
+        raise OptionError(name, str(home), f"cannot be used ({error}); name a writable folder") from error
     with _locked(lock):
-        if not _is_whole(path):
+        if not _is_intact(path):
             _build(path, build)
     return path
 
 
 def _build(path: Path, build: Callable[[Path], None]) -> None:
-    # Whoever left these behind is dead, or it would hold the lock.
-    for left in path.parent.glob(f"{path.name}.*.part*"):
-        left.unlink(missing_ok=True)
+    # The process that left these behind is dead, or it would hold the lock.
+    for leftover in path.parent.glob(f"{path.name}.*.part*"):
+        leftover.unlink(missing_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         build(part)
@@ -86,20 +86,20 @@ def _build(path: Path, build: Callable[[Path], None]) -> None:
         part.unlink(missing_ok=True)
 
 
-def _is_whole(path: Path) -> bool:
+def _is_intact(path: Path) -> bool:
     try:
         stamp = json.loads(_stamp_of(path).read_bytes())
         known = path.stat()
         if [stamp["size"], stamp["written"]] == [known.st_size, known.st_mtime_ns]:
             return True
         with path.open("rb") as file:
-            whole = bool(stamp["size"] == known.st_size and stamp["digest"] == _digest(file))
+            intact = bool(stamp["size"] == known.st_size and stamp["digest"] == _digest(file))
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    if whole:
-        with suppress(OSError):  # a folder that can only be read is read again next time
+    if intact:
+        with suppress(OSError):  # in a read-only folder the digest is computed again next time
             _write_stamp(path, stamp["digest"])
-    return whole
+    return intact
 
 
 def _write_stamp(path: Path, digest: str) -> None:
@@ -118,14 +118,14 @@ def _digest(file: IO[bytes]) -> str:
 
 
 def _file_name(key: str) -> str:
-    """Return a name that is sound on every file system, and another for every key."""
+    """Return a name that is valid on every file system and distinct for every key."""
     readable = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")[:60]
     return f"{readable}-{blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=6).hexdigest()}"
 
 
 @contextmanager
 def _locked(file: IO[bytes]) -> Iterator[None]:
-    """Hold the lock of an open file, and close it. The system releases it too when the process dies."""
+    """Hold the lock of an open file, then close it. The system also releases the lock when the process dies."""
     with file:
         if sys.platform == "win32":
             import msvcrt

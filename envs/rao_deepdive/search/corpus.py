@@ -1,4 +1,4 @@
-"""A corpus of one's own: a JSONL file of passages, searched like any other web."""
+"""A user's own corpus: a JSONL file of passages, searched like any other web."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["open_corpus", "read_corpus", "read_rows"]
 
 
 def open_corpus(path: str | os.PathLike[str], *, folder: str | os.PathLike[str] | None = None) -> FullTextSearch:
-    """Search a JSONL file, one passage a line: ``{"title": ..., "text": ..., "url": ...}``.
+    """Search a JSONL file, one passage per line: ``{"title": ..., "text": ..., "url": ...}``.
 
-    It is indexed the first time it is opened, and again only when its content has changed. Passages without an url get
-    one made of their title: ``corpus://the-jump``, and ``corpus://the-jump-2`` for the second of that title.
+    It is indexed when first opened, and again only when its content has changed. Passages without a url get one made
+    from their title: ``corpus://the-jump``, and ``corpus://the-jump-2`` for the second with that title.
 
     Args:
         path: the file.
-        folder: where the index goes; None takes `cache_folder()`.
+        folder: where the index is kept; None takes `cache_folder()`.
 
     Raises:
-        OptionError: there is no such file, a line is no passage (names the line), two have the same url, or the index
-            cannot be written.
+        OptionError: the file does not exist, a line is not a passage (the message names it), two passages have the
+            same url, or the index cannot be written.
     """
     path = Path(path)
 
@@ -45,13 +45,14 @@ def read_corpus(path: str | os.PathLike[str]) -> Iterator[Page]:
     """Yield the passages of a JSONL file as pages; blank lines are skipped.
 
     Raises:
-        OptionError: the file cannot be read, or a line is no passage.
+        OptionError: the file cannot be read, or a line is not a passage.
     """
     taken: dict[str, int] = {}
     for number, row in read_rows(path, "corpus"):
         title, text, url = row.get("title"), row.get("text"), row.get("url")
         if not isinstance(title, str) or not isinstance(text, str) or not (url is None or isinstance(url, str)):
-            raise OptionError("corpus", str(path), f'line {number} must have "title" and "text", texts; and may "url"')
+            fix = 'must have "title" and "text", and may have "url", all strings'
+            raise OptionError("corpus", str(path), f"line {number} {fix}")
         if url is None:
             url = f"corpus://{_new_name(title, taken)}"
         else:
@@ -63,10 +64,10 @@ def read_corpus(path: str | os.PathLike[str]) -> Iterator[Page]:
 
 
 def read_rows(path: str | os.PathLike[str], option: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of a JSONL file with their lines from 1.
+    """Yield the objects of a JSONL file with their line numbers, from 1.
 
     Raises:
-        OptionError: the file cannot be read, or a line is no object; names `option`.
+        OptionError: the file cannot be read, or a line is not an object; the message names `option`.
     """
     try:
         with open(path, "rb") as file:
@@ -78,14 +79,14 @@ def read_rows(path: str | os.PathLike[str], option: str) -> Iterator[tuple[int, 
                 except (ValueError, RecursionError) as error:
                     raise OptionError(option, str(path), f"line {number} is not JSON ({error!s:.100})") from None
                 if not isinstance(row, dict):
-                    raise OptionError(option, str(path), f"line {number} is no object")
+                    raise OptionError(option, str(path), f"line {number} is not an object")
                 yield number, row
     except OSError as error:
         raise OptionError(option, str(path), f"cannot be read ({error.strerror})") from error
 
 
 def _new_name(title: str, taken: dict[str, int]) -> str:
-    """Return a title's words, numbered if another title has the same."""
+    """Return a title's words, numbered if another title has the same ones."""
     name = slug = re.sub(r"[\W_]+", "-", title.lower()).strip("-")[:200] or "untitled"
     while name in taken:
         taken[slug] += 1
@@ -104,6 +105,6 @@ def _digest(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _digest_of(path: Path, size: int, written: int) -> str:
-    """Return a digest of a file's content; of a file that has not changed it is not computed twice."""
+    """Return a digest of a file's content, computed only once for an unchanged file."""
     with path.open("rb") as file:
         return file_digest(file, partial(blake2b, digest_size=16)).hexdigest()

@@ -1,4 +1,4 @@
-"""Replies of a service on disk: one file a request, written whole or not at all."""
+"""A disk cache for a service's replies: one file per request, written atomically."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ReplyCache"]
 class ReplyCache:
     """A folder of replies by request, shared by threads and processes.
 
-    A file that is damaged counts as none and is written anew. A folder that can no longer be written is done without,
+    A damaged file counts as missing and is rewritten. If the folder becomes unwritable, replies are no longer kept,
     with a `RuntimeWarning`.
 
     Attributes:
@@ -26,28 +26,28 @@ class ReplyCache:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder.
+        """Create the folder.
 
         Raises:
-            OptionError: it cannot be made.
+            OptionError: it cannot be created.
         """
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OptionError("cache", str(folder), f"cannot be used ({error}); name a folder") from error
+            raise OptionError("cache", str(folder), f"cannot be used ({error}); name a writable folder") from error
 
     def get(self, request: str) -> Any:
         """Return the reply to a request, or None."""
         try:
             kept = json.loads(self._path(request).read_bytes())
-            # Without the request a damaged or foreign file could pass for its reply.
+            # Without the check on the request, a damaged or foreign file could pass as its reply.
             return kept["reply"] if kept["request"] == request and kept["check"] == _check(kept["reply"]) else None
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
 
     def put(self, request: str, reply: Any) -> Any:
-        """Keep a reply, and return what is now kept: of two asked at the same time the first counts for both."""
+        """Store a reply, and return the stored one: of two concurrent replies, the first is used for both."""
         path = self._path(request)
         part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
         try:
@@ -58,7 +58,7 @@ class ReplyCache:
                 return known
             os.replace(part, path)
         except OSError as error:
-            warnings.warn(f"reply cache {self.folder}: {error}; going on without it", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"reply cache {self.folder}: {error}; continuing without it", RuntimeWarning, stacklevel=2)
         return reply
 
     def _path(self, request: str) -> Path:

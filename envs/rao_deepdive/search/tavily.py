@@ -1,4 +1,4 @@
-"""The live web through Tavily: no faster than allowed, patient when it is busy, and no request sent twice."""
+"""The live web through Tavily, with a rate limit, retries, and a cache so that no request is sent twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["KEY_VARIABLE", "Tavily"]
 
 KEY_VARIABLE = "TAVILY_API_KEY"
 
-_MAX_QUERY = 400  # more is refused by the service
+_MAX_QUERY = 400  # characters; the service rejects longer ones
 _MAX_BYTES = 8 << 20
 _MAX_PAGE = 2_000_000  # characters
 _REFUSED = (400, 422)
@@ -31,13 +31,14 @@ class Tavily(SearchBackend):
     """Searches and reads the live web with https://tavily.com.
 
     The key is read from $TAVILY_API_KEY at each request, unless it is given; no error, representation or cached file
-    holds it. Instances travel to other processes, and are shared by threads; the rate limit is that of one process.
+    contains it. Instances can be pickled, and shared by threads; the rate limit is per process.
 
-    What the service says of a query or an address ("invalid url", "cannot be fetched") is the agent's to read; what it
-    says of the key or the plan, and silence, rubbish and errors after the last retry, spoil the rollout.
+    Complaints of the service about a query or an address ("invalid url", "cannot be fetched") go to the agent.
+    Complaints about the key or the plan, and time-outs, malformed replies and errors after the last retry, invalidate
+    the rollout.
 
     Attributes:
-        base_url: where the service is.
+        base_url: address of the service.
         cache: where replies are kept; None keeps none.
     """
 
@@ -54,21 +55,22 @@ class Tavily(SearchBackend):
         retries: int = 4,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Set up the service; nothing is sent yet.
+        """Set up the client; nothing is sent yet.
 
         Args:
             api_key: the key; None reads $TAVILY_API_KEY.
             base_url: another address with the same interface.
-            depth: "basic" or "advanced" (dearer), for searches and pages alike.
-            options: more fields of the search request, such as ``{"topic": "news", "include_domains": [...]}``.
-            per_minute: most requests a minute in this process.
-            cache: a folder for replies: the same request is sent once, and a rollout can be repeated. None keeps none.
-            timeout: seconds for one attempt.
+            depth: "basic" or "advanced" (more expensive), for searches and pages alike.
+            options: further fields of the search request, such as ``{"topic": "news", "include_domains": [...]}``.
+            per_minute: maximum number of requests per minute in this process.
+            cache: a folder for replies, so that a request is sent only once and a rollout can be repeated. None keeps
+                none.
+            timeout: seconds per attempt.
             retries: further attempts when the service is busy or broken, after waits that double or that it asks for.
             sleep: how to wait.
 
         Raises:
-            OptionError: there is no key, or an option has an impossible value.
+            OptionError: there is no key, or an option has an invalid value.
         """
         if depth not in ("basic", "advanced"):
             raise OptionError("depth", depth, "choose from basic, advanced")
@@ -76,7 +78,7 @@ class Tavily(SearchBackend):
             raise OptionError("per_minute", per_minute, "must be a number of requests above 0")
         self._options = dict(options or {})
         if taken := _OWN & set(self._options):
-            raise OptionError("options", sorted(taken), "are set by each request")
+            raise OptionError("options", sorted(taken), "are set by each request; leave them out")
         try:
             json.dumps(self._options, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -97,9 +99,9 @@ class Tavily(SearchBackend):
         """Search the web.
 
         Raises:
-            ToolError: the query is empty, longer than 400 characters or refused; or the count is not from 1 to 20.
-            OptionError: the service refuses the key, or is not at the address.
-            InfrastructureError: the plan's limit is reached, or the service is out of order.
+            ToolError: the query is empty, longer than 400 characters or rejected; or the count is not from 1 to 20.
+            OptionError: the service rejects the key, or is not at the address.
+            InfrastructureError: the plan's limit is reached, or the service fails.
         """
         words = check_query(query, max_results)
         if len(words) > _MAX_QUERY:
@@ -116,9 +118,9 @@ class Tavily(SearchBackend):
         """Fetch a page.
 
         Raises:
-            ToolError: the address is none, or its page cannot be fetched.
-            OptionError: the service refuses the key, or is not at the address.
-            InfrastructureError: the plan's limit is reached, or the service is out of order.
+            ToolError: it is not an address, or its page cannot be fetched.
+            OptionError: the service rejects the key, or is not at the address.
+            InfrastructureError: the plan's limit is reached, or the service fails.
         """
         address = check_url(url)
         if not is_address(address):
@@ -141,16 +143,16 @@ class Tavily(SearchBackend):
         return Page(**self._ask("/extract", request, read))
 
     def close(self) -> None:
-        """Do nothing: no connection outlives its request."""
+        """Do nothing: connections last for one request only."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what belongs to this process."""
+        """Drop what belongs to this process."""
         return {name: value for name, value in vars(self).items() if name not in ("_turn", "_service")} | {
             "_limits": (self._service.timeout, self._service.retries)
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take up again in another process."""
+        """Restore in another process."""
         timeout, retries = state.pop("_limits")
         vars(self).update(state)
         self._service = Service(self.base_url, self._key, timeout, retries, self._nap)
@@ -167,24 +169,24 @@ class Tavily(SearchBackend):
         if self.cache is not None and (known := self.cache.get(name)) is not None:
             return known
         self._wait_for_turn()
-        found = self._service.ask(path, data, read, max_bytes=_MAX_BYTES)
-        return found if self.cache is None else self.cache.put(name, found)
+        reply = self._service.ask(path, data, read, max_bytes=_MAX_BYTES)
+        return reply if self.cache is None else self.cache.put(name, reply)
 
     def _results(self, reply: Reply, refusal: str) -> list[dict[str, Any]]:
-        """Return the results of a reply, objects all.
+        """Return the results of a reply, all of them objects.
 
         Raises:
             Trouble: the reply makes no sense.
-            ToolError: the request is refused for what the agent asked.
-            OptionError, InfrastructureError: it is refused for another reason.
+            ToolError: the request is rejected because of what the agent asked.
+            OptionError, InfrastructureError: it is rejected for another reason.
         """
         said = self._service.tell(str(reply))
         if reply.status in _REFUSED:
             raise ToolError(f"{refusal}: {said}")
         if reply.status == 401:
-            raise OptionError("api_key", "***", f"refused by {self.base_url}; give it, or set {KEY_VARIABLE}")
+            raise OptionError("api_key", "***", f"rejected by {self.base_url}; give a valid one, or set {KEY_VARIABLE}")
         if reply.status == 404:
-            raise OptionError("base_url", self.base_url, f"is no such service ({said})")
+            raise OptionError("base_url", self.base_url, f"is not such a service ({said}); check the address")
         if reply.status != 200:
             raise InfrastructureError(f"{self.base_url} refuses the request: {said}")
         if reply.cut:
@@ -202,7 +204,7 @@ class Tavily(SearchBackend):
         self._wait_for_turn()
 
     def _wait_for_turn(self) -> None:
-        """Wait until a request may be sent; requests of all threads are spread evenly."""
+        """Wait until a request may be sent; the requests of all threads are evenly spaced."""
         with self._turn:
             now = time.monotonic()
             wait = max(0.0, self._free_at - now)
@@ -224,5 +226,5 @@ def _hit(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _clean(text: Any) -> str:
-    """Return a text that UTF-8 can hold."""
+    """Return a text that UTF-8 can encode."""
     return str(text).encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""What FTS5 is asked for: a query's rare words find pages, the others help to order them; and what it shows of them."""
+"""What to ask FTS5 for: a query's rare words find pages and the others help to rank them; and snippets of the pages."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import NamedTuple
 __all__ = ["TOKENIZER", "Plan", "Stemmer", "plan", "prepare", "snippets", "split"]
 
 TOKENIZER = "porter unicode61"
-"""How FTS5 takes texts apart: at all but letters and digits, without case, accents and English endings."""
+"""How FTS5 splits texts: at everything but letters and digits, ignoring case, accents and English endings."""
 
-MOST_ALONE = 300
-"""Pages that a query's rarest words may bring into the ranking each by itself, all of these words together."""
+MAX_ALONE = 300
+"""Maximum number of pages that a query's rarest words add to the ranking each by itself, over all these words."""
 
-MOST_PAIRED = 600
-"""Pages that two of its rarer words may bring in together, as far as that can be foreseen."""
+MAX_PAIRED = 600
+"""Maximum number of pages, as estimated, that pairs of its rarer words add to the ranking."""
 
-MOST_READ = 20_000
-"""Entries of the index, one for each word and page, that are read to find those pages."""
+MAX_READ = 20_000
+"""Maximum number of index entries, one per word and page, that are read to find those pages."""
 
-MOST_RANKED = 20_000
-"""A word found on more pages than this brings in none, and a query of such words is answered without a ranking."""
+MAX_RANKED = 20_000
+"""A word on more pages than this adds none, and a query of only such words is answered without ranking."""
 
-_MOST_WORDS = 48
-_MOST_SHOWN = 16
+_MAX_WORDS = 48
+_MAX_SHOWN = 16
 _SNIPPET_WORDS = 40
 _SNIPPET_CHARS = 600
 _KEPT = 200_000
@@ -42,10 +42,10 @@ class Plan(NamedTuple):
     """What to ask FTS5 for.
 
     Attributes:
-        searches: expressions, each of which brings in pages and ranks them; a page's fit is the best it gets.
-        spares: expressions for when they bring in too few, to be tried in turn.
+        searches: expressions that each find pages and rank them; a page's score is the best it gets.
+        spares: expressions to try in turn if those find too few.
         shown: the expression whose words a snippet should show.
-        ranked: whether there is anything to rank by; if not, pages are taken as they come.
+        ranked: whether there is anything to rank by; if not, pages are taken in order.
     """
 
     searches: tuple[str, ...]
@@ -55,18 +55,18 @@ class Plan(NamedTuple):
 
 
 class Stemmer:
-    """Asks FTS5 itself for the stems of words, and remembers them. Shared by threads.
+    """Asks FTS5 itself for the stems of words, and caches them. Shared by threads.
 
-    A stem cannot be searched for: stemmed again it may become another one ("generalised", "generalis", "gener"). So
-    words are searched for as they are, and their stems only serve to look up how common they are.
+    A stem cannot be searched for, since stemming it again may change it ("generalised", "generalis", "gener"). So words
+    are searched for as they are, and their stems are used only to look up how common they are.
     """
 
     def __init__(self) -> None:
-        """Begin with no words."""
+        """Start with an empty cache."""
         self._known: dict[str, tuple[str, ...]] = {}
 
     def stems(self, words: Iterable[str], db: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
-        """Return the stems of each word; FTS5 may see several in one, or none."""
+        """Return the stems of each word; FTS5 may find several in one, or none."""
         wanted = dict.fromkeys(words)
         known = {word: self._known[word] for word in wanted if word in self._known}
         if new := [word for word in wanted if word not in known]:
@@ -78,32 +78,32 @@ class Stemmer:
 
     @staticmethod
     def _ask(words: list[str], db: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
-        found: dict[str, tuple[str, ...]] = dict.fromkeys(words, ())
+        stems: dict[str, tuple[str, ...]] = dict.fromkeys(words, ())
         with _scratch(words, db):
-            for stem, place in db.execute('SELECT term, doc FROM temp.scratch_stems ORDER BY doc, "offset"'):
-                found[words[place]] += (stem,)
-        return found
+            for stem, row in db.execute('SELECT term, doc FROM temp.scratch_stems ORDER BY doc, "offset"'):
+                stems[words[row]] += (stem,)
+        return stems
 
 
 def prepare(db: sqlite3.Connection) -> None:
-    """Give a connection, without transactions of its own, the scratch tables that this module uses."""
+    """Create the scratch tables of this module in a connection, which must be in autocommit mode."""
     db.executescript(_SCRATCH)
 
 
 def snippets(texts: Sequence[str], match: str, db: sqlite3.Connection) -> list[str]:
-    """Cut out of each text what fits an FTS5 expression best; its beginning if nothing does.
+    """Return the part of each text that matches an FTS5 expression best, or its beginning if nothing does.
 
-    FTS5 can do so in its index, but reads the list of pages of every word again for each text: this is 8 times quicker.
+    FTS5 can do so in its index, but reads every word's list of pages again for each text: this is 8 times faster.
     """
     with _scratch(texts, db):
         ask = f"SELECT rowid, snippet(scratch, 0, char(1), '', ' ... ', {_SNIPPET_WORDS}) FROM temp.scratch"
-        found = dict(db.execute(f"{ask} WHERE scratch MATCH ?", (match,)).fetchall())
-    return [_line(found.get(place, text)) for place, text in enumerate(texts)]
+        matching = dict(db.execute(f"{ask} WHERE scratch MATCH ?", (match,)).fetchall())
+    return [_line(matching.get(i, text)) for i, text in enumerate(texts)]
 
 
 @contextmanager
 def _scratch(texts: Iterable[str], db: sqlite3.Connection) -> Iterator[None]:
-    """Have these texts in the scratch table for a while, numbered from 0."""
+    """Put these texts into the scratch table temporarily, numbered from 0."""
     db.execute("BEGIN")
     try:
         db.executemany("INSERT INTO temp.scratch (rowid, text) VALUES (?, ?)", enumerate(texts))
@@ -113,7 +113,7 @@ def _scratch(texts: Iterable[str], db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _line(text: str) -> str:
-    """Put a snippet on one line; of an overlong one (words without spaces), keep what is around its first match."""
+    """Put a snippet on one line; of an overlong one (words without spaces), keep the part around its first match."""
     start = max(0, text.find("\1") - _SNIPPET_CHARS // 4) if len(text) > _SNIPPET_CHARS else 0
     return " ".join(text[start : start + _SNIPPET_CHARS].replace("\1", "").split())
 
@@ -126,46 +126,46 @@ def split(text: str) -> list[str]:
 def plan(counted: Iterable[tuple[str, int]], size: int) -> Plan | None:
     """Choose among the words of a query.
 
-    The rarer words are dealt to two sides in turn, and a page with words of both sides is brought in: nearly all that
-    have several words in common with the query. Pages with one of its rarest words are brought in too.
+    The rarer words are assigned alternately to two sides, and pages with words of both sides are ranked: nearly all
+    that share several words with the query. Pages with one of its rarest words are ranked too.
 
     Args:
-        counted: each word with the number of pages that it is on; 0 is left out.
-        size: of the web, in pages.
+        counted: each word with the number of pages that contain it; those with 0 are ignored.
+        size: number of pages of the web.
 
     Returns:
         None if no word is on any page.
     """
-    rarest = sorted((count, word) for word, count in counted if count)[:_MOST_WORDS]
+    rarest = sorted((count, word) for word, count in counted if count)[:_MAX_WORDS]
     if not rarest:
         return None
     words = [word for _, word in rarest]
-    if rarest[0][0] > MOST_RANKED:
+    if rarest[0][0] > MAX_RANKED:
         return Plan((_all(words),), (_any(words),), _any(words), False)
     sides = _sides(rarest, size)
     searches = [f"({_any(sides[0])}) AND ({_any(sides[1])})"] if sides[1] else []
     if alone := _alone(rarest):
         searches.append(_any(alone))
-    spares = tuple(_quoted(word) for count, word in rarest if count <= MOST_RANKED)
-    return Plan(tuple(searches), spares, _any(words[:_MOST_SHOWN]), True)
+    spares = tuple(_quoted(word) for count, word in rarest if count <= MAX_RANKED)
+    return Plan(tuple(searches), spares, _any(words[:_MAX_SHOWN]), True)
 
 
 def _sides(rarest: list[tuple[int, str]], size: int) -> tuple[list[str], list[str]]:
     sides: tuple[list[str], list[str]] = ([], [])
-    found, read = [0, 0], 0
-    for place, (count, word) in enumerate(rarest):
-        found[place % 2] += count
+    pages, read = [0, 0], 0
+    for i, (count, word) in enumerate(rarest):
+        pages[i % 2] += count
         read += count
-        # What both sides would find if words were strewn at random.
-        both = min(found[0], size) * min(found[1], size) / size
-        if count > MOST_RANKED or (place > 1 and (both > MOST_PAIRED or read > MOST_READ)):
+        # The pages that both sides would match if words were distributed at random.
+        both = min(pages[0], size) * min(pages[1], size) / size
+        if count > MAX_RANKED or (i > 1 and (both > MAX_PAIRED or read > MAX_READ)):
             break
-        sides[place % 2].append(word)
+        sides[i % 2].append(word)
     return sides
 
 
 def _alone(rarest: list[tuple[int, str]]) -> list[str]:
-    budget, taken = MOST_ALONE, []
+    budget, taken = MAX_ALONE, []
     for count, word in rarest:
         budget -= count
         if budget < 0:
@@ -183,5 +183,5 @@ def _any(words: Iterable[str]) -> str:
 
 
 def _quoted(word: str) -> str:
-    # Letters and digits only, so that nothing in it can end the quotation.
+    # Words have only letters and digits, so nothing in them can end the quotation.
     return f'"{word}"'

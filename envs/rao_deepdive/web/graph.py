@@ -1,7 +1,7 @@
 """The knowledge graph behind the web: entities with attributes, and typed relations between them.
 
-It is kept in arrays, so that a hundred thousand entities take a few seconds and a few dozen megabytes;
-`Graph.to_networkx` gives the same as a NetworkX graph, for analysis.
+It is stored in arrays, so that a hundred thousand entities take a few seconds and a few dozen megabytes;
+`Graph.to_networkx` converts it to a NetworkX graph for analysis.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SITE = "https://atlas.example/"
 _SHARES = (0.36, 0.17, 0.25, 0.12, 0.10)
 _NEAR = 0.12
 _ALIASED = 0.2
-_MOST_HEADS = 6
+_MAX_HEADS = 6
 _TRIES = 30
 
 
@@ -54,8 +54,8 @@ class Relation:
         name: its name.
         head: kind of the entity whose page states it.
         tail: kind of the entity it leads to.
-        share: share of the heads that have it, where a tail is found for them.
-        lag: least and most years from the tail's year to the head's; None if any will do.
+        share: share of the heads that have it, provided that a tail is found.
+        lag: minimum and maximum years from the tail's year to the head's; None for no limit.
     """
 
     name: str
@@ -96,20 +96,20 @@ class Graph:
     """A world. Entities are numbered from 0, kind by kind; see `generate`.
 
     Attributes:
-        size: how many entities.
-        seed: what it was made with.
-        starts: first entity of each kind, and `size`.
-        sorts: int [size], place in ``SORTS[kind]``.
+        size: number of entities.
+        seed: the seed it was generated from.
+        starts: first entity of each kind, then `size`.
+        sorts: int [size], index in ``SORTS[kind]``.
         years: int [size].
-        hooks: int [size], what sets the entity apart; `hook` puts it in words.
+        hooks: int [size], what distinguishes the entity; `hook` puts it in words.
         names: [size].
-        aliases: another name, for the entities that have one.
-        namesakes: an entity whose name is nearly the same, for those that have one.
+        aliases: entity -> a second name, if it has one.
+        namesakes: entity -> an entity with nearly the same name, if there is one.
         tails: relation -> int [entities of the head's kind]: the tail, or -1.
     """
 
     def __init__(self, size: int, seed: int) -> None:
-        """Make room for `size` entities."""
+        """Allocate `size` entities."""
         self.size, self.seed = size, seed
         counts = [max(3, round(size * share)) for share in _SHARES]
         counts[0] += size - sum(counts)
@@ -140,7 +140,7 @@ class Graph:
         return SORTS[self.kind(entity)][self.sorts[entity]]
 
     def hook(self, entity: int) -> str:
-        """Return what sets an entity apart, such as "known for its amber bells"."""
+        """Return what distinguishes an entity, such as "known for its amber bells"."""
         return hook_text(self.kind(entity), self.hooks[entity])
 
     def url(self, entity: int) -> str:
@@ -154,11 +154,11 @@ class Graph:
     def heads(self, relation: str, tail: int) -> Sequence[int]:
         """Return the entities from which a relation leads to `tail`, in order."""
         first, members = self._inverse[relation]
-        place = tail - self.starts[RELATIONS[relation].tail]
-        return members[first[place] : first[place + 1]]
+        row = tail - self.starts[RELATIONS[relation].tail]
+        return members[first[row] : first[row + 1]]
 
     def out(self, entity: int) -> Iterator[tuple[str, int]]:
-        """Yield (relation, tail) for what the entity's page states."""
+        """Yield (relation, tail) for every relation that the entity's page states."""
         for relation in _OF_KIND[self.kind(entity)]:
             if (tail := self.tail(relation.name, entity)) >= 0:
                 yield relation.name, tail
@@ -172,15 +172,15 @@ class Graph:
                     yield relation.name, head
 
     def neighbours(self, entity: int) -> set[int]:
-        """Return all entities that a relation connects with this one."""
+        """Return all entities that a relation connects to this one."""
         return {other for _, other in self.out(entity)} | {other for _, other in self.into(entity)}
 
     def with_hook(self, kind: int, hook: int) -> Sequence[int]:
-        """Return the entities of a kind that the same thing sets apart."""
+        """Return the entities of a kind that share a distinguishing mark."""
         return self._by_hook.get((kind, hook), ())
 
     def find(self, name: str) -> int | None:
-        """Return the entity of a name, an alias, or an address; None if there is none."""
+        """Return the entity with a name, an alias or an address; None if there is none."""
         if name.startswith("http"):
             return self._by_slug.get(name.removeprefix(_SITE))
         return self._by_name.get(name_key(name))
@@ -212,7 +212,7 @@ class Graph:
 
     @cached_property
     def _inverse(self) -> dict[str, tuple[array[int], array[int]]]:
-        """For each relation where each tail's heads begin, and the heads: compressed rows."""
+        """For each relation, the offset of each tail's heads, and the heads: compressed sparse rows."""
         return {name: _invert(self, relation) for name, relation in RELATIONS.items()}
 
     @cached_property
@@ -240,10 +240,10 @@ class Graph:
 
 @lru_cache(maxsize=4)
 def generate(size: int, seed: int = 0) -> Graph:
-    """Make a world; the same arguments give the same world in every process. The last 4 are kept.
+    """Generate a world; the same arguments give the same world in every process. The last 4 are cached.
 
     Args:
-        size: how many entities, and so pages; 100 to 1,000,000.
+        size: number of entities, and so of pages; 100 to 1,000,000.
         seed: any integer.
 
     Raises:
@@ -279,7 +279,7 @@ def _describe(graph: Graph, namer: Namer, random: Random, kind: int, entity: int
     if name is not None:
         graph.namesakes[entity] = model
         graph.namesakes.setdefault(model, entity)
-        # Half of the namesakes are alike in more than the name.
+        # Half of the namesakes resemble each other in more than the name.
         if random.random() < 0.5:
             sort = graph.sorts[model]
             year = min(high, max(low, graph.years[model] + random.randint(-25, 25)))
@@ -294,24 +294,25 @@ def _describe(graph: Graph, namer: Namer, random: Random, kind: int, entity: int
 
 
 def _connect(graph: Graph, random: Random, relation: Relation) -> array[int]:
-    """Draw the tails of one relation: few entities are popular, none has more than a handful of heads."""
+    """Draw the tails of one relation: a few entities are popular, none has more than a handful of heads."""
     tails = list(graph.members(relation.tail))
     random.shuffle(tails)
     first, count, years = graph.starts[relation.tail], len(tails), graph.years
-    least, most = relation.lag or (-10_000, 10_000)
+    min_lag, max_lag = relation.lag or (-10_000, 10_000)
     taken = bytearray(count)
-    found = array("i")
+    drawn_tails = array("i")
     for head in graph.members(relation.head):
         tail = -1
         if random.random() < relation.share:
             for _ in range(_TRIES):
                 drawn = tails[int(count * random.random() ** 1.6)]
-                if taken[drawn - first] < _MOST_HEADS and least <= years[head] - years[drawn] <= most and drawn != head:
+                lag = years[head] - years[drawn]
+                if taken[drawn - first] < _MAX_HEADS and min_lag <= lag <= max_lag and drawn != head:
                     tail = drawn
                     taken[tail - first] += 1
                     break
-        found.append(tail)
-    return found
+        drawn_tails.append(tail)
+    return drawn_tails
 
 
 def _invert(graph: Graph, relation: Relation) -> tuple[array[int], array[int]]:
@@ -320,11 +321,11 @@ def _invert(graph: Graph, relation: Relation) -> tuple[array[int], array[int]]:
     for tail in tails:
         if tail >= 0:
             first[tail - base + 1] += 1
-    for place in range(1, len(first)):
-        first[place] += first[place - 1]
+    for row in range(1, len(first)):
+        first[row] += first[row - 1]
     members, free = array("i", bytes(4 * first[-1])), array("i", first)
-    for place, tail in enumerate(tails):
+    for i, tail in enumerate(tails):
         if tail >= 0:
-            members[free[tail - base]] = graph.starts[relation.head] + place
+            members[free[tail - base]] = graph.starts[relation.head] + i
             free[tail - base] += 1
     return first, members

@@ -1,4 +1,4 @@
-"""The words that the made-up world is built from. No word of `HOOK_QUALITIES` or `HOOK_THINGS` is used elsewhere."""
+"""The vocabulary of the generated world. No word of `HOOK_QUALITIES` or `HOOK_THINGS` is used elsewhere."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ __all__ = [
 ]
 
 KINDS = ("person", "place", "work", "organisation", "event")
-"""Kinds of entities; a kind's number is its place here."""
+"""Kinds of entities; a kind's number is its index here."""
 
 PERSON, PLACE, WORK, ORGANISATION, EVENT = range(5)
 
 NOUNS = KINDS
-"""What an entity of a kind is called when nothing more is said."""
+"""The noun for an entity of a kind whose sort is not mentioned."""
 
 VERBS = ("born", "founded", "finished", "established", "held")
-"""How the year of a kind is put: "born in 1874", "founded in the 1870s"."""
+"""How the year of a kind is phrased: "born in 1874", "founded in the 1870s"."""
 
 SPANS = ((1690, 1959), (1180, 1879), (1720, 1989), (1725, 1969), (1725, 1979))
 """First and last year, by kind."""
@@ -88,7 +88,7 @@ ORG_WORDS: Sequence[tuple[str, ...]] = (
     ("Lights", "Beacon Service"),
     ("Instruments", "Workshops"),
 )
-"""How organisations of a sort are called."""
+"""What organisations of a sort are called."""
 
 EVENT_WORDS: Sequence[tuple[str, ...]] = (
     ("Regatta", "Sailing Week"),
@@ -104,7 +104,7 @@ EVENT_WORDS: Sequence[tuple[str, ...]] = (
     ("Chess Tournament", "Chess Masters"),
     ("General Strike", "Great Walkout"),
 )
-"""How events of a sort are called."""
+"""What events of a sort are called."""
 
 HOOK_DEEDS = _words(
     "collecting repairing forging cataloguing sketching burying swapping counting photographing inventing polishing "
@@ -133,7 +133,7 @@ HOOKS: Sequence[str] = (
     "whose emblem shows {quality} {thing}",
     "recalled for its {quality} {thing}",
 )
-"""What sets an entity apart, by kind, as questions put it."""
+"""What distinguishes an entity, by kind, in the words of questions."""
 
 GIVEN = _words(
     "Ada Alban Alva Anselm Astrid Aurel Barend Beata Benno Berit Bruno Cato Cecily Clemens Corin Dagny Daria Decima "

@@ -1,4 +1,4 @@
-"""Names for entities: unique however they are compared, some of them nearly the same as another's."""
+"""Names for entities: unique under any sensible comparison, some of them nearly the same as another's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ARTICLES = re.compile(r"\b(?:the|an?)\b")
 
 
 def name_key(name: str) -> str:
-    """Return a key that two names share if a reader, or a judge of answers, could take them for the same."""
+    """Return a key that two names share if a reader, or the comparison of answers, could confuse them."""
     return _KEPT.sub("", _ARTICLES.sub("", name.lower()))
 
 
@@ -41,7 +41,7 @@ def slug(name: str) -> str:
 
 
 class Namer:
-    """Gives names, never the same one twice."""
+    """Draws names, never the same one twice."""
 
     def __init__(self, random: Random) -> None:
         """Draw from `random`."""
@@ -56,14 +56,14 @@ class Namer:
         return self._numbered(name)
 
     def near(self, kind: int, name: str) -> str | None:
-        """Return a new name that is easily taken for `name`; None if none is left."""
+        """Return a new name that is easily confused with `name`; None if none is left."""
         for _ in range(4):
             if self._take(other := self._disturb(kind, name)):
                 return other
         return None
 
     def epithet(self, name: str) -> str | None:
-        """Return a new by-name of the person `name`, such as "Captain Halder"; None if none is left."""
+        """Return a new epithet for the person `name`, such as "Captain Halder"; None if none is left."""
         surname = name.split()[-1]
         for _ in range(4):
             if self._take(other := f"{self._random.choice(EPITHETS)} {surname}"):

@@ -1,9 +1,9 @@
-"""The pages of a world: one for each entity, as prose with links.
+"""The pages of a world: one per entity, as prose with links.
 
-A page states its entity's sort and year, what sets it apart, and each of its relations once, in plain words. What
-points the other way it does not state: of the works set in a town the town's page may link to some, without a word
-why. Next to what is so, pages hold things that lead astray: names that are nearly the same, gossip, and rumours.
-A rumour is hedged in so many words, and the page of the entity that it is about states the contrary.
+A page states its entity's sort and year, what distinguishes it, and each of its relations once, in plain words. It
+does not state relations that point to it: a town's page may link to some works set in the town, without saying why.
+Besides facts, pages contain distractions: names that are nearly the same, gossip, and rumours. A rumour is always
+hedged, and the page of the entity that it is about contradicts it.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ _GOSSIP: Sequence[Sequence[str]] = (_LIVES, _SITES, _PIECES, _HOUSES, _DAYS)
 
 
 def hook_phrase(hook: str, kind: int) -> str:
-    """Return what sets an entity apart without its introduction: "amber bells" of "known for its amber bells"."""
+    """Return a distinguishing mark without its introduction: "amber bells" for "known for its amber bells"."""
     words = hook.split()
     return " ".join(words[2:] if kind == PERSON else words[-2:])
 
 
 def page(graph: Graph, entity: int) -> Page:
-    """Write the page of one entity; depends on nothing but the graph's size and seed, and the entity."""
+    """Write the page of one entity; it depends only on the graph's size and seed, and the entity."""
     random = rng("deepdive-page", graph.seed, graph.size, entity)
     kind, name = graph.kind(entity), graph.names[entity]
     pick = _Picker(random)
@@ -116,7 +116,7 @@ def page(graph: Graph, entity: int) -> Page:
 
 
 def pages(graph: Graph) -> Iterator[Page]:
-    """Write all pages, one after another, in the order of the entities."""
+    """Yield all pages, in the order of the entities."""
     return (page(graph, entity) for entity in range(graph.size))
 
 
@@ -142,13 +142,13 @@ def _fact(graph: Graph, pick: _Picker, relation: str, head: int, tail: int) -> s
 
 
 def _gossip(line: str, year: int, random: Random) -> str:
-    """Fill in a line: years come after the entity's own, so that there are other years than the one that counts."""
+    """Fill in a line: its years are later than the entity's own, so that a page has misleading years."""
     later = max(1700, year) + 1 + int(90 * random.random())
     return line.format(year=min(1999, later), count=3 + int(60 * random.random()))
 
 
 def _rumour_of_own(graph: Graph, random: Random, pick: _Picker, entity: int) -> str:
-    """Say something false of the page's own entity; the same page states the truth."""
+    """State something false about the page's own entity; the same page states the truth."""
     stated = list(graph.out(entity))
     if not stated:
         return ""
@@ -162,7 +162,7 @@ def _rumour_of_own(graph: Graph, random: Random, pick: _Picker, entity: int) -> 
 
 
 def _rumour_of_other(graph: Graph, random: Random, pick: _Picker, entity: int) -> str:
-    """Say falsely that another entity is related to the page's own; the other's page states the truth or nothing."""
+    """State falsely that another entity is related to this one; the other's page states the truth, or nothing."""
     relations = _BY_TAIL[graph.kind(entity)]
     if not relations:  # nothing leads to works
         return ""
@@ -176,6 +176,6 @@ def _rumour_of_other(graph: Graph, random: Random, pick: _Picker, entity: int) -
 
 
 def _related(graph: Graph, random: Random, entity: int) -> list[int]:
-    """Choose up to three entities whose pages lead here."""
+    """Choose up to three entities whose pages link here."""
     heads = sorted({head for _, head in graph.into(entity)})
     return random.sample(heads, min(len(heads), int(4 * random.random())))

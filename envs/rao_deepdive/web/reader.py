@@ -1,7 +1,7 @@
-"""Reading a page: what the scripted agents know of the language of the pages, and nothing of the graph.
+"""Reading a page: the scripted agents' knowledge of the language of the pages, without the graph.
 
-Only sentences that state something plainly are taken as facts. A rumour says the same within a sentence that begins and
-ends with a doubt, so that no clause of it begins a sentence.
+Only sentences that state something plainly are taken as facts. A rumour makes the same statement inside a sentence
+that begins and ends with a doubt, so its clause is never a sentence of its own.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Facts:
     """What a page states.
 
     Attributes:
-        name: whom it is about.
+        name: the entity it is about.
         url: its address.
         kind: kind of the entity.
-        sort: place in ``SORTS[kind]``.
+        sort: index in ``SORTS[kind]``.
         year: the entity's year.
         tails: relation -> (name, address) of the entity to which it leads.
-        hook: what sets the entity apart, in the page's words, such as "amber bells"; "" if nothing does.
+        hook: what distinguishes the entity, in the page's words, such as "amber bells"; "" if nothing does.
     """
 
     name: str
@@ -48,29 +48,29 @@ class Facts:
     hook: str
 
     def set_apart_by(self, hook: str) -> bool:
-        """Return whether this is what sets the entity apart, as questions put it."""
+        """Return whether this is what distinguishes the entity, in the words of questions."""
         return bool(self.hook) and hook_phrase(hook, self.kind) == self.hook
 
 
 @lru_cache(maxsize=512)
 def read_page(title: str, url: str, text: str) -> Facts | None:
-    """Read a page; None if it is none of this world's."""
-    # With a mark in place of the name the expressions are the same for every page.
+    """Read a page; None if it is not a page of a generated world."""
+    # With a placeholder for the name, the expressions are the same for every page.
     told = text.replace(title, _MARK)
     for kind, leads in enumerate(_LEADS):
         for lead in leads:
-            if found := lead.match(told):
-                sort = found["sort"]
+            if match := lead.match(told):
+                sort = match["sort"]
                 told = told.replace(f"the {sort}", _MARK).replace(f"The {sort}", _MARK)
                 tails = {relation: tail for relation, said in _FACTS[kind] if (tail := _tail(said, told, title))}
                 apart = _HOOKS[kind].search(text)
-                year, hook = int(found["year"]), apart[0] if apart else ""
+                year, hook = int(match["year"]), apart[0] if apart else ""
                 return Facts(title, url, kind, SORTS[kind].index(sort), year, tails, hook)
     return None
 
 
 def read_web(pages: Iterable[Page]) -> networkx.MultiDiGraph[str]:
-    """Make a graph of all that some pages state: addresses with kind, sort, year and hook; edges keyed by relation."""
+    """Build a graph of what pages state: addresses with kind, sort, year and hook; edges keyed by relation."""
     import networkx
 
     graph: networkx.MultiDiGraph[str] = networkx.MultiDiGraph()
@@ -83,8 +83,8 @@ def read_web(pages: Iterable[Page]) -> networkx.MultiDiGraph[str]:
 
 
 def _tail(said: re.Pattern[str], told: str, title: str) -> tuple[str, str] | None:
-    found = said.search(told)
-    return (found["name"].replace(_MARK, title), found["url"]) if found else None
+    match = said.search(told)
+    return (match["name"].replace(_MARK, title), match["url"]) if match else None
 
 
 _APART = rf"(?:{'|'.join(HOOK_QUALITIES)}) (?:{'|'.join(HOOK_THINGS)})\b"
@@ -104,7 +104,7 @@ _LEADS = tuple(
 
 
 def _stated(clause: str) -> re.Pattern[str]:
-    """Return what finds a clause that is a whole sentence, so that no doubt stands before it."""
+    """Return a pattern for a clause that is a whole sentence, with no doubt before or after it."""
     return re.compile(rf"(?:(?<=\. )|(?<=\n)){pattern(capital(clause), h=_MARK, t=_LINK)}\.(?=\s|\Z)")
 
 

@@ -1,6 +1,6 @@
-"""How facts are put in words: the same clauses serve the pages and the questions, and can be read back.
+"""How facts are worded: pages and questions share the same clauses, which can be read back.
 
-A clause says one relation of a head `{h}` and a tail `{t}`.
+A clause states one relation between a head `{h}` and a tail `{t}`.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ CLAUSES: Mapping[str, Sequence[str]] = {
         "{t} was the sponsor of {h}",
     ),
 }
-"""How each relation is said."""
+"""The clauses of each relation."""
 
 LEADS: Sequence[Sequence[str]] = (
     (
@@ -131,7 +131,7 @@ LEADS: Sequence[Sequence[str]] = (
         "In {year} came {name}, {sort}.",
     ),
 )
-"""First sentences by kind: they say sort and year."""
+"""First sentences by kind: they state sort and year."""
 
 HOOK_SENTENCES: Sequence[Sequence[str]] = (
     (
@@ -160,7 +160,7 @@ HOOK_SENTENCES: Sequence[Sequence[str]] = (
         "Those who were there still speak of the {hook}.",
     ),
 )
-"""How a page says what sets an entity apart, by kind; `{hook}` is the phrase without its introduction."""
+"""How a page states what distinguishes an entity, by kind; `{hook}` is the phrase without its introduction."""
 
 DOUBTS: Sequence[str] = (
     "It has been rumoured that {clause}, but no record confirms it.",
@@ -168,7 +168,7 @@ DOUBTS: Sequence[str] = (
     "An early newspaper claimed that {clause}, an error that was later withdrawn.",
     "Some guidebooks still say that {clause}, which the archives disprove.",
 )
-"""How a page says what is not true: a reader can tell by the first words and by the last."""
+"""How a page states a rumour: a reader can tell from its first words and from its last."""
 
 
 def article(noun: str) -> str:
@@ -177,11 +177,11 @@ def article(noun: str) -> str:
 
 
 def capital(sentence: str) -> str:
-    """Begin a sentence with a capital."""
+    """Capitalise a sentence."""
     return sentence[:1].upper() + sentence[1:]
 
 
 def pattern(template: str, **slots: str) -> str:
-    """Return a regular expression that reads what a template says; `slots` are expressions for its fields."""
+    """Return a regular expression that matches a filled template; `slots` are expressions for its fields."""
     parts = re.split(r"\{(\w+)\}", template)
-    return "".join(slots[part] if place % 2 else re.escape(part) for place, part in enumerate(parts))
+    return "".join(slots[part] if i % 2 else re.escape(part) for i, part in enumerate(parts))

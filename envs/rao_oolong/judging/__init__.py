@@ -1,1 +1,1 @@
-"""Scores of answers, and verdicts on agents."""
+"""Judging: the score of an answer, and an agent's verdict."""

@@ -43,27 +43,27 @@ def score(gold: object, text: object, kind: Kind | None = None) -> Score:
 
     Args:
         gold: the right answer: an int, a string, or a list of strings. A string is read as `parse` does.
-        text: what was answered: the message with its box, or a bare value (int, string, list of values).
-        kind: read the gold as this kind instead of by its looks.
+        text: the answer: the message with its box, or a bare value (int, string, list of values).
+        kind: read the gold as this kind instead of inferring it.
 
     Raises:
         OptionError: the question has no gold, or the gold is not of the given kind.
     """
     wanted = _gold(gold, kind)
-    # A bare integer is not written out first: Python refuses to write more than 4,300 digits.
+    # Do not convert a bare integer to text: Python refuses to write more than 4,300 digits.
     given = text if type(text) is int else parse(extract(text if isinstance(text, str) else render(text)))
     if given in ("", []):
         return Score(0.0, "no answer")
     if isinstance(wanted, int) and isinstance(given, int):
         off = abs(wanted - given)
-        # Far enough away the power is 0 anyway, and a huge exponent overflows.
+        # Far enough away the power is 0 anyway, and a huge exponent would overflow.
         return Score(0.75 ** min(off, 10_000), "exact" if not off else f"answered {_short(given)}, not {wanted}")
     if isinstance(wanted, str) and isinstance(given, str):
         same = _plain(wanted) == _plain(given)
         return Score(float(same), "exact" if same else f"answered {_short(given)}, not {_short(wanted)}")
     if isinstance(wanted, list) and isinstance(given, list):
-        found = (Counter(map(_plain, wanted)) & Counter(map(_plain, given))).total()
-        return Score(found / len(wanted), f"{found} of {len(wanted)} items")
+        hits = (Counter(map(_plain, wanted)) & Counter(map(_plain, given))).total()
+        return Score(hits / len(wanted), f"{hits} of {len(wanted)} items")
     return Score(0.0, f"answered {_named(given)}, not {_named(wanted)}")
 
 
@@ -77,7 +77,7 @@ def _gold(gold: object, kind: Kind | None) -> Answer:
         return [item.strip() for item in written.split(",") if item.strip()]
     answer = parse(written)
     if kind == "int" and not isinstance(answer, int):
-        raise OptionError("gold", gold, "is not an integer, which its kind says it is")
+        raise OptionError("gold", gold, "is not an integer; give one, or another kind")
     return answer
 
 
@@ -86,7 +86,7 @@ def _plain(text: str) -> str:
 
 
 def _short(value: int | str) -> str:
-    # The digits of a huge integer take quadratic time to write, and Python refuses beyond 4,300.
+    # Writing the digits of a huge integer takes quadratic time, and Python refuses beyond 4,300.
     if isinstance(value, int):
         return str(value) if abs(value) < 10**40 else "a huge number"
     return repr(value if len(value) <= 60 else value[:57] + "...")

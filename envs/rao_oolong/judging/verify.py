@@ -1,4 +1,4 @@
-"""Verdicts: exact where the answer can be computed, else a judge's, else none."""
+"""Verdicts: exact where the answer can be computed, else by a judge, else none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOTHING = frozenset({"", "none", "nothing", "n/a"})
 
 
 def answer_of(result: Any) -> Any:
-    """Return the answer in a result, which is the answer itself or a dict with "answer"."""
+    """Return the answer in a result, which is either the answer itself or a dict with the key "answer"."""
     return result["answer"] if isinstance(result, Mapping) and "answer" in result else result
 
 
@@ -33,11 +33,11 @@ def judge_root(gold: Answer, result: Any) -> Verdict:
 
 
 def known_gold(book: Book, goal: str, place: Place) -> Answer | None:
-    """Return the right answer to a subagent's question, or None where no program can know it.
+    """Return the right answer to a subagent's question, or None if it cannot be computed.
 
-    It can where the goal is a question of a known family over lines of a transcript with a log. Where the log knows
-    no lines (fans' logs), these must be whole episodes. Questions that name an episode by its number are left out
-    where the subagent was not told which episode it reads.
+    It can if the goal is a question of a known family about lines of a transcript with a log. If the log does not know
+    lines (fans' logs), these must be whole episodes. Questions that name an episode by number are excluded if the
+    subagent was not told which episode it reads.
     """
     session = book.session
     known = parse_goal(goal, session.log) if session.log.cast_table else None
@@ -54,10 +54,10 @@ def known_gold(book: Book, goal: str, place: Place) -> Answer | None:
 
 
 class Verifier:
-    """Judges a subagent's case exactly, where that can be done: one link of a `rao_envs.judges.FirstOf`."""
+    """Judges a subagent exactly, where its answer can be computed: one link of a `rao_envs.judges.FirstOf`."""
 
     def __init__(self, book: Book, place: Place) -> None:
-        """Judge by what is known of the passage at `place`."""
+        """Judge answers about the passage at `place`."""
         self.book = book
         self.place = place
 
@@ -72,10 +72,10 @@ class Verifier:
 def _scored(gold: Answer, answer: Any) -> Verdict:
     try:
         if gold in ("", []):
-            # The published rule knows no empty gold, but a chunk may well hold nothing.
+            # The published rule has no empty gold, but a chunk may contain nothing.
             empty = extract(render(answer)).strip(" .").lower() in _NOTHING
             return Verdict(float(empty), "exact", "exact" if empty else "answered something where there is nothing")
         value, why = score(gold, answer)
-    except (ValueError, RecursionError):  # such as a list of integers too long for Python to write
+    except (ValueError, RecursionError):  # such as a list with integers too long for Python to write
         return Verdict(0.0, "exact", "the answer cannot be read")
     return Verdict(value, "exact", why)

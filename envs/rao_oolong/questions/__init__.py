@@ -1,1 +1,1 @@
-"""Questions about a log: families, their parameters, how they are answered, and what an answer is."""
+"""Questions about a log: their families and parameters, how they are answered, and the form of an answer."""

@@ -1,4 +1,4 @@
-r"""An answer to a question: what kinds there are, and how a text is read as one.
+r"""Answers to questions: their kinds, and how a text is read as one.
 
 The answer is the content of the last ``\boxed{...}``, or the whole text where there is no box. What Python's ``int``
 accepts is an integer; what has a comma is a list; anything else is a string. Gold answers are read in the same way, so
@@ -18,34 +18,34 @@ Answer: TypeAlias = "int | str | list[str]"
 Kind: TypeAlias = Literal["int", "str", "list"]
 
 _BOX = re.compile(r"\\boxed\s*\{")
-_DRESS = re.compile(r"(?:\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit)\s*)?\{")
-_MOST_DRESS = 8  # nobody means more, and a text of nothing but braces must not take quadratic time
+_WRAPPER = re.compile(r"(?:\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit)\s*)?\{")
+_MAX_WRAPPERS = 8  # more make no sense, and a text of nothing but braces must not take quadratic time
 
 
 def extract(text: str) -> str:
-    r"""Return what stands in the last ``\boxed{...}`` of `text`, or the whole text where there is none.
+    r"""Return the content of the last ``\boxed{...}`` in `text`, or the whole text if there is no box.
 
-    Braces may nest; ``\text{...}`` and its like are taken off; a box that is never closed reaches to the end.
-    The result is trimmed.
+    Braces may nest; ``\text{...}`` and similar wrappers are removed; an unclosed box extends to the end. The result is
+    trimmed.
     """
     openings = list(_BOX.finditer(text))
     if not openings:
         return text.strip()
     start = openings[-1].end()
     inside = text[start : _closing(text, start)].strip()
-    for _ in range(_MOST_DRESS):
-        dress = _DRESS.match(inside)
-        if not dress or _closing(inside, dress.end()) != len(inside) - 1:
+    for _ in range(_MAX_WRAPPERS):
+        wrapper = _WRAPPER.match(inside)
+        if not wrapper or _closing(inside, wrapper.end()) != len(inside) - 1:
             break
-        inside = inside[dress.end() : -1].strip()
+        inside = inside[wrapper.end() : -1].strip()
     return inside
 
 
 def parse(text: str) -> Answer:
-    """Read an answer: an integer, else a list where it has a comma, else a string."""
+    """Read an answer: an integer, else a list if it has a comma, else a string."""
     try:
         return int(text)
-    except ValueError:  # also what Python says to more than 4,300 digits
+    except ValueError:  # also raised for more than 4,300 digits
         pass
     if "," in text:
         return [item.strip() for item in text.split(",") if item.strip()]
@@ -53,7 +53,7 @@ def parse(text: str) -> Answer:
 
 
 def render(answer: object) -> str:
-    """Write an answer as it is put into the box: lists with commas. None is empty."""
+    """Write an answer as it goes into the box: lists with commas. None gives ""."""
     if isinstance(answer, (list, tuple)):
         return ", ".join(map(str, answer))
     return "" if answer is None else str(answer)

@@ -1,10 +1,10 @@
 r"""The families of questions: how each is asked, recognised, answered, and delegated over chunks.
 
-The wording is that of the published set (Oolong, arXiv:2511.02817, tables 18 and 19), where "this episode"
-becomes "all episodes" when there are several. Families about kills are ours.
+The wording is that of the published set (Oolong, arXiv:2511.02817, tables 18 and 19), with "this episode" changed to
+"all episodes" if there are several. Families about kills are our own addition.
 
-A family is nominally an integer, a string or a list, but a `Question`'s gold follows the published rule: what is
-written into the box is read back by `scoring.parse`, so a list of one item is a string (or an integer).
+A family's answer is nominally an integer, a string or a list, but a `Question`'s gold follows the published rule: what
+is written into the box is read back by `parse`, so a list of one item is a string (or an integer).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _LIST = " Return a comma separated list."
 _ORDER = _LIST + " Retain the order of spells as they appear in the episode."
 _VALUES = " Count the number of rolls and not the values of the rolls."
 _SCOPE = r"(?:in|within|during|across|over|from|of)\s+(?:this|the|these|all(?:\s+the)?)\s+(?:given\s+)?"
-_LONGEST_GOAL = 1_000  # characters; a longer goal carries its text with it, and is no question of ours
-_PLACE = r"(?:episodes?|transcripts?|chunks?|parts?|texts?|contexts?|excerpts?|sessions?)"
+_MAX_GOAL = 1_000  # characters; a longer goal includes the text itself, so it is not one of these questions
+_TEXT = r"(?:episodes?|transcripts?|chunks?|parts?|texts?|contexts?|excerpts?|sessions?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ class Family:
     """One family of questions.
 
     Attributes:
-        name: unique.
-        kind: what the answer is by nature.
+        name: unique name.
+        kind: nominal kind of the answer.
         template: the question; ``{scope}`` or ``{Scope}`` is "in this episode" or "across all episodes".
-        parameters: what else the template has in braces, in alphabetical order.
+        parameters: the other fields of the template, in alphabetical order.
         setting: asked of one episode, of several, or of both.
         measure: how it is answered.
     """
@@ -56,16 +56,16 @@ class Family:
     measure: Measure
 
     def ask(self, params: Mapping[str, str | int], *, across: bool = False) -> str:
-        """Word the question, across all episodes or in this episode."""
+        """Return the question's text, about all episodes or about this episode."""
         scope = "across all episodes" if across else "in this episode"
         return self.template.format(scope=scope, Scope=scope.capitalize(), **params)
 
     def answer(self, log: SessionLog, **params: Any) -> Answer:
-        """Return the answer over a log: int, string, or list in order; ties and sets are sorted."""
+        """Return the answer for a log: an int, a string, or a list in order; ties and sets are sorted."""
         return self.finish(self.partial(log, **params), **params)
 
     def partial(self, log: SessionLog, **params: Any) -> Any:
-        """Return what a chunk contributes to the answer, as JSON-able data.
+        """Return a chunk's contribution to the answer, as JSON-able data.
 
         Raises:
             OptionError: a parameter is missing or unknown.
@@ -75,11 +75,11 @@ class Family:
         return self.measure.partial(log, params)
 
     def merge(self, partials: Iterable[Any]) -> Any:
-        """Join the partials of consecutive chunks, given in the order of the chunks."""
+        """Merge the partials of consecutive chunks, given in the order of the chunks."""
         return self.measure.merge(partials)
 
     def finish(self, partial: Any, **params: Any) -> Answer:
-        """Turn the partial of the whole into the answer."""
+        """Turn the merged partial into the answer."""
         return self.measure.finish(partial, params)
 
 
@@ -91,7 +91,7 @@ class Question:
         family: name of its family.
         params: the family's parameters.
         text: the question.
-        gold: the answer, as `scoring.parse` reads it; never empty.
+        gold: the answer, as `parse` reads it; never empty.
         kind: kind of the gold.
     """
 
@@ -103,19 +103,19 @@ class Question:
 
 
 def ask(log: SessionLog, seed: int, index: int, families: Iterable[str] | None = None) -> Question:
-    """Draw a question with an answer, pure in the arguments.
+    """Draw a question that has an answer, pure in the arguments.
 
-    The family is drawn first, each equally likely, then its parameters from what occurs in the log. Families that
-    do not suit the log (no episodes to compare, no spell cast, an empty list as the answer) are passed over.
+    First a family is drawn, all equally likely, then its parameters from what occurs in the log. Families that do not
+    suit the log (no episodes to compare, no spell cast, an empty list as the answer) are skipped.
 
     Args:
-        log: of the whole session.
+        log: the log of the whole session.
         seed: any integer.
         index: number of the question.
         families: names to draw from; None draws from all.
 
     Raises:
-        OptionError: an unknown family, or none that can be asked of this log.
+        OptionError: a family is unknown, or none of them suits this log.
     """
     names = list(FAMILIES if families is None else families)
     if unknown := [name for name in names if name not in FAMILIES]:
@@ -134,37 +134,37 @@ def ask(log: SessionLog, seed: int, index: int, families: Iterable[str] | None =
         gold = parse(render(family.answer(log, **params)))
         if gold not in ("", []):
             return Question(name, params, family.ask(params, across=across), gold, kind_of(gold))
-    raise OptionError("families", names, "none of them can be asked of this log")
+    raise OptionError("families", names, "none of them suits this log; allow more families")
 
 
 def parse_goal(text: str, log: SessionLog | None = None) -> tuple[str, Params] | None:
     """Recognise a question of a known family.
 
-    Case, white space and final punctuation do not matter; "episode" may be "transcript", "chunk" or the like; the
-    sentences on how to answer may be missing, or others about the box may follow. Anything else that the text
-    says makes it a question we do not know.
+    Case, white space and final punctuation are ignored; "episode" may be "transcript", "chunk" or the like; the
+    sentences on how to answer may be missing, or be followed by others about the box. With any other addition the
+    question is not recognised.
 
     Args:
-        text: what was asked.
-        log: of the whole session. When given, the names, roll types and spells in the question must occur in it, so
-            that "the character Wisp in the tavern" is not taken for somebody's name.
+        text: the question.
+        log: the log of the whole session. If given, the names, roll types and spells in the question must occur in
+            it, so that "the character Wisp in the tavern" is not taken as a name.
 
     Returns:
         The family's name and its parameters as written (integers as ints), or None.
     """
-    if len(text) > _LONGEST_GOAL:
+    if len(text) > _MAX_GOAL:
         return None
     goal = _HOW.sub("", " ".join(text.split())).strip()
     for name, pattern in _PATTERNS.items():
-        if found := pattern.fullmatch(goal):
-            params = {key: PARAMETERS[key].read(value) for key, value in found.groupdict().items()}
+        if match := pattern.fullmatch(goal):
+            params = {key: PARAMETERS[key].read(value) for key, value in match.groupdict().items()}
             known = log is None or all(PARAMETERS[key].known(log, value) for key, value in params.items())
             return (name, params) if known else None
     return None
 
 
 def _by(*keys: str) -> m.Test:
-    """Test that the event's attributes equal the parameters of those names."""
+    """Test whether the event's attributes equal the parameters of the same names."""
     return lambda event, params: all(_same(getattr(event, key), params[key]) for key in keys)
 
 
@@ -314,16 +314,16 @@ def _family(name: str, kind: Kind, setting: Setting, template: str, measure: Mea
 
 
 def _pattern(family: Family) -> re.Pattern[str]:
-    """Compile what `parse_goal` compares a goal with, once the sentences on how to answer are gone."""
+    """Compile the pattern that `parse_goal` matches with a goal, after removing the sentences on how to answer."""
     parts = re.split(r"{(\w+)}", _HOW.sub("", family.template).rstrip(" ?.,"))
     words = [re.escape(text).replace(r"\ ", r"\s+") for text in parts[::2]]
-    fields = [f"{_SCOPE}{_PLACE}" if key.lower() == "scope" else PARAMETERS[key].pattern(key) for key in parts[1::2]]
+    fields = [f"{_SCOPE}{_TEXT}" if key.lower() == "scope" else PARAMETERS[key].pattern(key) for key in parts[1::2]]
     text = "".join(word + field for word, field in zip(words, [*fields, ""], strict=True))
     # The published set spells it "cummulative".
     return re.compile(text.replace("cumulative", "cumm?ulative") + r"[\s?.!]*", re.IGNORECASE)
 
 
-# Sentences that say how to answer or repeat what the family's name says; none of them changes the question.
+# Sentences that say how to answer or repeat what the family implies; none of them changes the question.
 _HOW = re.compile(
     r"\s*(?:(?:return|give|answer with|reply with) (?:me )?(?:it as )?an? (?:unique )?comma[- ]separated list"
     r"(?: of unique spells)?(?: and retain the order of spells as they appear in the (?:episode|transcript))?"

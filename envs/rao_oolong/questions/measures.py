@@ -1,13 +1,13 @@
 """What questions measure, as results that can be computed over chunks and merged.
 
-A measure is three functions: `partial` maps a log to plain JSON data, `merge` joins the partials of consecutive
-chunks, in the order of the chunks, and `finish` turns one partial into the answer. They obey, however a log is
-split at line boundaries,
+A measure consists of three functions: `partial` maps a log to plain JSON data, `merge` combines the partials of
+consecutive chunks, in the order of the chunks, and `finish` turns a partial into the answer. However a log is split at
+line boundaries, they satisfy
 
     finish(merge([partial(part) for part in parts])) == finish(partial(whole))
 
-so a measure says exactly how a question is delegated. Names given as parameters are compared without regard
-to case. Sequences keep the order of the transcript; sets and ties are sorted.
+so a measure defines exactly how a question can be delegated. Names in parameters are compared ignoring case. Sequences
+keep the order of the transcript; sets and ties are sorted.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ Value: TypeAlias = Callable[[Any], "str | int | None"]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure over logs; see the module's docstring for what its parts obey.
+    """A measure over logs; see the module's docstring for the law that its functions satisfy.
 
     Attributes:
         partial: (log, parameters) -> JSON-able data.
-        merge: partials in the order of their chunks -> partial. Of no partials it is the one of an empty log.
+        merge: partials in the order of their chunks -> partial. Merging none gives the partial of an empty log.
         finish: (partial, parameters) -> answer.
     """
 
@@ -75,7 +75,7 @@ def kills(log: SessionLog) -> Sequence[Kill]:
 
 
 def count(source: Source, test: Test | None = None) -> Measure:
-    """How many events pass the test. Partial: an int."""
+    """The number of events that pass the test. Partial: an int."""
     return Measure(
         lambda log, params: sum(1 for _ in _passing(source, test, log, params)),
         sum,
@@ -84,7 +84,7 @@ def count(source: Source, test: Test | None = None) -> Measure:
 
 
 def share(source: Source, test: Test) -> Measure:
-    """What percentage of the events pass, to the nearest integer, halves up; 0 of none. Partial: [hits, all]."""
+    """The percentage of events that pass, rounded half up; 0 if there are none. Partial: [hits, all]."""
 
     def finish(partial: Any, params: dict[str, Any]) -> Answer:
         hits, total = partial
@@ -98,12 +98,12 @@ def share(source: Source, test: Test) -> Measure:
 
 
 def commonest(source: Source, value: Value) -> Measure:
-    """The values seen most often, all that tie. Partial: {value: times}."""
+    """The most frequent values, including ties. Partial: {value: times}."""
     return Measure(_tally(source, value), _add_tallies, lambda partial, params: _having(partial, max, 1))
 
 
 def rarest(source: Source, value: Value, at_least: int) -> Measure:
-    """The values seen least often among those seen `at_least` times, all that tie. Partial: {value: times}."""
+    """The least frequent values among those seen `at_least` times, including ties. Partial: {value: times}."""
     return Measure(_tally(source, value), _add_tallies, lambda partial, params: _having(partial, min, at_least))
 
 
@@ -128,7 +128,7 @@ def last(source: Source, value: Value) -> Measure:
 def nth(source: Source, value: Value, test: Test) -> Measure:
     """The value of event number ``params["nth"]``, from 1, of those that pass; "" if there are fewer.
 
-    Partial: the first so many values.
+    Partial: the values up to that one.
     """
 
     def finish(partial: Any, params: dict[str, Any]) -> Answer:
@@ -142,12 +142,12 @@ def nth(source: Source, value: Value, test: Test) -> Measure:
 
 
 def last_each(source: Source, owner: Value, value: Value) -> Measure:
-    """The last value of each owner, in the order in which they happened. Partial: [[owner, value], ...]."""
+    """The last value of each owner, in order of occurrence. Partial: [[owner, value], ...]."""
 
     def merge(partials: Iterable[Any]) -> Any:
         latest: dict[Any, Any] = {}
         for key, item in _concatenate(partials):
-            latest.pop(key, None)  # so that it goes to the end
+            latest.pop(key, None)  # so that it moves to the end
             latest[key] = item
         return [[key, item] for key, item in latest.items()]
 
@@ -176,7 +176,7 @@ def edge_each_episode(source: Source, value: Value, *, last: bool, test: Test | 
 
 
 def distinct(source: Source, value: Value, test: Test | None = None, *, number: bool = False) -> Measure:
-    """The different values of the events that pass, or how many there are. Partial: them, sorted."""
+    """The distinct values of the events that pass, or their number. Partial: the values, sorted."""
     return Measure(
         lambda log, params: _sorted_set(value(event) for event in _passing(source, test, log, params)),
         lambda partials: _sorted_set(_concatenate(partials)),
@@ -209,7 +209,7 @@ def _passing(source: Source, test: Test | None, log: SessionLog, params: dict[st
 def _tally(source: Source, value: Value) -> Callable[[SessionLog, dict[str, Any]], Any]:
     def partial(log: SessionLog, params: dict[str, Any]) -> Any:
         seen = Counter(value(event) for event in source(log))
-        # JSON's keys are strings, and two orders of one tally must be one partial.
+        # JSON keys are strings, and equal tallies must give equal partials whatever the order.
         return dict(sorted((str(item), times) for item, times in seen.items() if item is not None))
 
     return partial
@@ -227,7 +227,7 @@ def _having(tally: dict[str, int], extreme: Callable[[Iterable[int]], int], at_l
     if not seen:
         return []
     wanted = extreme(seen.values())
-    # Numbers in the order of numbers: 9 before 13.
+    # Sort numbers numerically: 9 before 13.
     return sorted(
         (item for item, times in seen.items() if times == wanted),
         key=lambda item: (len(item), item) if item.isdigit() else (0, item),

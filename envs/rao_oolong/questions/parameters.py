@@ -1,4 +1,4 @@
-"""The parameters of questions: what values a log offers, and how they are read back from a question's text."""
+"""The parameters of questions: which values a log offers, and how they are read back from a question's text."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Parameter:
     """One parameter.
 
     Attributes:
-        choices: (log, family's name) -> the values worth asking about, sorted; none rules the family out.
-        regex: what a value looks like in a question.
+        choices: (log, family name) -> the values to ask about, sorted; if there are none, the family is excluded.
+        regex: regular expression for a value in a question.
         read: the text of a value -> the value.
-        occurring: log -> the names that a value must be one of; None where values are numbers.
+        occurring: log -> the names that a value must be one of; None if values are numbers.
     """
 
     choices: Callable[[SessionLog, str], Sequence[str | int]]
@@ -34,7 +34,7 @@ class Parameter:
         return names is None or str(value).casefold() in {name.casefold() for name in names}
 
     def pattern(self, name: str) -> str:
-        """Return the regular expression with the value as group `name`."""
+        """Return the regular expression with the value in the group `name`."""
         return f"(?P<{name}>{self.regex})"
 
 
@@ -47,7 +47,7 @@ def _characters(log: SessionLog, family: str) -> list[str]:
 
 
 def _players(log: SessionLog, family: str) -> list[str]:
-    # A real log has characters that nobody plays.
+    # A real log has characters without a player.
     return sorted({event.player for event in _events(log, family)} - {""})
 
 
@@ -56,7 +56,7 @@ def _read_nth(text: str) -> str | int:
 
 
 class _Nth(int):
-    """An ordinal: an int that is written in words in a question."""
+    """An ordinal: an int that questions write in words."""
 
     def __format__(self, spec: str) -> str:
         return ORDINALS[self - 1]
@@ -95,4 +95,4 @@ PARAMETERS: Mapping[str, Parameter] = {
     "count": Parameter(lambda log, family: range(2, min(10, len(log.casts)) + 1), _NUMBER, int),
     "nth": Parameter(lambda log, family: [_Nth(n) for n in (1, 2, 3)], "|".join(ORDINALS), _read_nth),
 }
-"""Every parameter by the name it has in the templates."""
+"""Every parameter by its name in the templates."""

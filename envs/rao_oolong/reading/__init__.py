@@ -1,1 +1,1 @@
-"""Programs that read a transcript back: a listener, and two keyword shortcuts."""
+"""Programs that recover a log from a transcript: a reader that follows the game, and two keyword counters."""

@@ -1,8 +1,8 @@
-"""Reading a transcript back: what a listener who knows how people announce things makes of a chunk of text.
+"""Reading a transcript back: what a listener who knows the announcements understands of a chunk of text.
 
-`read` sees the text only, never the log. It knows the sentences of `speech` and remembers what is being waited for:
-who was asked for what, whose blow has hit, whose last roll may still be taken back. A chunk that starts in the
-middle of such an exchange loses it, so `split` cuts where none is open.
+`read` sees only the text, never the log. It knows the sentences of `speech` and tracks what is pending: who was asked
+for which roll, whose attack hit, whose last roll can still be taken back. A chunk that starts in the middle of such an
+exchange loses it, so `split` cuts where none is pending.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ def read(
     r"""Read the events out of a chunk of a transcript.
 
     Args:
-        lines: the chunk, as text or line by line; it may bring its preamble.
-        cast_table: who plays whom; not needed where the preamble says so.
-        first_line: number of the chunk's first line, which the lines of the events are counted from.
-        episode: number of the episode that the first line belongs to (or starts).
+        lines: the chunk, as text or line by line; it may include its preamble.
+        cast_table: who plays whom; not needed if the preamble says so.
+        first_line: number of the chunk's first line, from which the events' lines are counted.
+        episode: number of the episode that the first line is in, or starts.
 
     Returns:
-        The log, with `episodes` the number of the last episode seen.
+        The log, whose `episodes` is the number of the last episode seen.
 
     Raises:
-        OptionError: nobody says who plays whom.
+        OptionError: neither `cast_table` nor the text says who plays whom.
     """
     chunk = lines.splitlines() if isinstance(lines, str) else list(lines)
     table = cast_table or tuple((m[1], m[2]) for m in map(_PLAYS.match, chunk) if m)
@@ -67,18 +67,18 @@ def read(
 
 
 def split(text: str, size: int, cast_table: CastTable = ()) -> list[str]:
-    r"""Cut a transcript into chunks of lines, of at most `size` characters where lines allow.
+    r"""Split a transcript into chunks of lines, of at most `size` characters unless a single line is longer.
 
-    Nothing is waited for where it cuts: no asked roll is outstanding, no roll can be taken back any more. Where an
-    exchange does not end within `size` it cuts anyway. The chunks joined by ``"\n"`` are the text.
+    Chunks end where nothing is pending: no requested roll is outstanding, and no roll can still be taken back. If an
+    exchange does not end within `size`, it is cut anyway. The chunks joined by ``"\n"`` are the text.
 
     Args:
         text: the transcript, with or without its preamble.
-        size: characters, at least 1.
+        size: maximum number of characters, at least 1.
         cast_table: as in `read`.
 
     Raises:
-        OptionError: nobody says who plays whom.
+        OptionError: neither `cast_table` nor the text says who plays whom.
     """
     lines = text.splitlines()
     table = cast_table or tuple((m[1], m[2]) for m in map(_PLAYS.match, lines) if m)
@@ -103,7 +103,7 @@ def split(text: str, size: int, cast_table: CastTable = ()) -> list[str]:
 
 @dataclass(slots=True)
 class _Reader:
-    """Hears a transcript line by line."""
+    """Reads a transcript line by line."""
 
     table: CastTable
     line: int
@@ -127,7 +127,7 @@ class _Reader:
         self.players = {name: player for player, character in self.table for name in (player, character) if player}
 
     def hear(self, line: str) -> None:
-        """Take in the next line."""
+        """Process the next line."""
         name, colon, said = line.partition(": ")
         if line == START:
             self.episode += self.started
@@ -140,12 +140,12 @@ class _Reader:
         self.line += 1
 
     def quiet(self) -> bool:
-        """Return whether nothing said so far waits for anything to come."""
+        """Return whether nothing is pending."""
         recent = max((events[-1].line for events in (self.rolls, self.casts) if events), default=-_REACH - 1)
         return not self.waiting and not self.everyone and self.line - recent > _REACH
 
     def finish(self) -> None:
-        """Hear that the chunk is over."""
+        """End the chunk."""
         self._forget()
 
     def _forget(self) -> None:
@@ -154,27 +154,27 @@ class _Reader:
         self.everyone = self.wisher = ""
 
     def _hear_dm(self, said: str) -> None:
-        if found := speech.REQUESTS.match(said):
-            if player := self._who(found):
-                self.waiting[player] = _kind(found)
-        elif found := speech.GROUP_REQUESTS.match(said):
-            self.everyone, self.answered = _kind(found), set()
+        if slots := speech.REQUESTS.match(said):
+            if player := self._who(slots):
+                self.waiting[player] = _kind(slots)
+        elif slots := speech.GROUP_REQUESTS.match(said):
+            self.everyone, self.answered = _kind(slots), set()
         elif speech.CLOSINGS.says(said):
             self.everyone = ""
         elif speech.DENIALS.says(said):
             self.waiting.pop(self.wisher, None)
-        elif found := speech.HITS.match(said) or speech.FAILS.match(said):
-            if player := self._who(found):
+        elif slots := speech.HITS.match(said) or speech.FAILS.match(said):
+            if player := self._who(slots):
                 self.waiting[player] = "Damage"
-        elif found := speech.DEATHS.match(said):
-            if player := self._who(found):
+        elif slots := speech.DEATHS.match(said):
+            if player := self._who(slots):
                 here = (self.episode, self.line, player, self.character[player])
-                self.kills.append(Kill(*here, str(found["v"]).lower()))
-        elif found := speech.VOIDS_BY_DM.match(said):
-            self._strike(self.rolls, self._who(found))
+                self.kills.append(Kill(*here, str(slots["v"]).lower()))
+        elif slots := speech.VOIDS_BY_DM.match(said):
+            self._strike(self.rolls, self._who(slots))
         else:
             for kind, hints in _HINTS.items():
-                if (found := hints.match(said)) and (player := self._who(found)):
+                if (slots := hints.match(said)) and (player := self._who(slots)):
                     self.waiting[player] = kind
 
     def _hear_player(self, player: str, said: str) -> None:
@@ -185,15 +185,15 @@ class _Reader:
             return
         if labelled := speech.LABELLED.split(said):
             self._answer(player, _kind(labelled[0]), labelled[1])
-        elif found := speech.WISHES.match(said):
-            self.waiting[player], self.wisher = _kind(found), player
-        elif found := speech.ATTACKS.match(said):
+        elif slots := speech.WISHES.match(said):
+            self.waiting[player], self.wisher = _kind(slots), player
+        elif slots := speech.ATTACKS.match(said):
             self.waiting[player] = "Attack"
-        elif found := speech.CASTS_PLAIN.match(said) or speech.CASTS.match(said):
-            self._cast(player, found)
-        elif found := speech.FIXES.match(said):
+        elif slots := speech.CASTS_PLAIN.match(said) or speech.CASTS.match(said):
+            self._cast(player, slots)
+        elif slots := speech.FIXES.match(said):
             if struck := self._strike(self.rolls, player):
-                self._log(player, struck.kind, found)
+                self._log(player, struck.kind, slots)
         elif speech.VOIDS.says(said):
             self._strike(self.rolls, player)
         elif speech.CAST_VOIDS.says(said) and self._strike(self.casts, player):
@@ -203,32 +203,32 @@ class _Reader:
         """Log `said` if it announces a roll of this kind."""
         pools: Sequence[Pool] = {"Damage": (speech.DAMAGE,), "Healing": (speech.HEALING,)}.get(kind, _D20)
         for announcements in pools:
-            if found := announcements.match(said):
-                self._log(player, kind, found)
+            if slots := announcements.match(said):
+                self._log(player, kind, slots)
                 if self.waiting.pop(player, None) is None:
                     self.answered.add(player)
                 return True
         return False
 
-    def _log(self, player: str, kind: str, found: dict[str, Any]) -> None:
-        roll = Roll(self.episode, self.line, player, self.character[player], kind, *meaning(found))
+    def _log(self, player: str, kind: str, slots: dict[str, Any]) -> None:
+        roll = Roll(self.episode, self.line, player, self.character[player], kind, *meaning(slots))
         self.rolls.append(roll)
-        if "y" in found:
-            self.rolls.append(replace(roll, natural=found["y"], total=None))
+        if "y" in slots:
+            self.rolls.append(replace(roll, natural=slots["y"], total=None))
 
-    def _cast(self, player: str, found: dict[str, Any]) -> None:
-        spell = _SPELL[found["s"].lower()]
+    def _cast(self, player: str, slots: dict[str, Any]) -> None:
+        spell = _SPELL[slots["s"].lower()]
         base, effect = SPELLS[spell]
-        level = LEVELS.index(found["l"].lower()) + 1 if "l" in found else base
+        level = LEVELS.index(slots["l"].lower()) + 1 if "l" in slots else base
         self.casts.append(Cast(self.episode, self.line, player, self.character[player], spell, base, level))
         if effect in ("attack", "heal"):
             self.waiting[player] = "Spell Attack" if effect == "attack" else "Healing"
 
-    def _who(self, found: dict[str, Any]) -> str:
-        return self.players.get(found["c"], "")
+    def _who(self, slots: dict[str, Any]) -> str:
+        return self.players.get(slots["c"], "")
 
     def _strike(self, events: list[Any], player: str) -> Any:
-        """Take back the player's latest event if it can still be taken back, and return it."""
+        """Remove and return the player's latest event if it can still be taken back, else return None."""
         for index in range(len(events) - 1, -1, -1):
             if self.line - events[index].line > _REACH:
                 return None
@@ -237,5 +237,5 @@ class _Reader:
         return None
 
 
-def _kind(found: dict[str, Any]) -> str:
-    return _KIND[str(found.get("ak", found.get("k"))).lower()]
+def _kind(slots: dict[str, Any]) -> str:
+    return _KIND[str(slots.get("ak", slots.get("k"))).lower()]

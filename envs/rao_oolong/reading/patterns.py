@@ -1,6 +1,6 @@
-"""The keyword shortcut as a program for the sandbox: it reads a whole session without a word of it being seen.
+"""The keyword shortcut as a sandbox program: it processes a whole session without the agent seeing any of it.
 
-`rao_oolong.reading.shortcut` is the same idea with more care, for checks outside a rollout.
+`rao_oolong.reading.shortcut` is a more careful version, for checks outside a rollout.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ print(str([players, characters, episode, rolls, casts, kills]).replace(" ", ""))
 
 
 def finish_tally(tally: Any, family: Family, params: Params) -> Answer:
-    """Answer a question from what the program printed; 0 where it printed nothing of use."""
+    """Answer a question from what the program printed; 0 if it printed nothing useful."""
     if not isinstance(tally, list) or len(tally) != 6:
         return 0
     players, characters, episodes, rolls, casts, kills = tally
     plays: list[tuple[str, str]] = list(zip(players, characters, strict=True))
-    # The place in the list stands for the line: only the order matters.
+    # The index in the list stands for the line: only the order matters.
     rolled = (
         Roll(e, i, players[who], characters[who], _KINDS[kind], natural or None, None)
         for i, (e, who, kind, natural) in enumerate(rolls)

@@ -1,9 +1,8 @@
-"""The keyword shortcut: what a program written without reading the transcript makes of it.
+"""The keyword shortcut: how far a program gets that was written without reading the transcript.
 
-"Recursive Agent Optimization" warns that agents learn to count keywords instead of reading. This is that program, made
-with some care, so that a session can be checked for resisting it. Measured over 480 questions about eight sessions
-of 60,000 tokens each, its mean score is 0.43 without noise, 0.25 at the default and 0.16 at full noise; `grammar.read`
-scores 1 at all three.
+"Recursive Agent Optimization" warns that agents learn to count keywords instead of reading. This is a careful version
+of such a program, used to check that sessions resist it. Over 480 questions about eight sessions of 60,000 tokens each,
+its mean score is 0.43 without noise, 0.25 at the default and 0.16 at full noise; `grammar.read` scores 1 at all three.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ def regex_shortcut(text: str, cast_table: tuple[tuple[str, str], ...] = ()) -> S
 
     Args:
         text: a transcript, with or without its preamble.
-        cast_table: who plays whom; not needed where the preamble says so.
+        cast_table: who plays whom; not needed if the preamble says so.
     """
-    table = cast_table or tuple((found[1], found[2]) for found in _PLAYS.finditer(text))
+    table = cast_table or tuple((match[1], match[2]) for match in _PLAYS.finditer(text))
     characters = dict(table)
     rolls: list[Roll] = []
     casts: list[Cast] = []
@@ -49,8 +48,8 @@ def regex_shortcut(text: str, cast_table: tuple[tuple[str, str], ...] = ()) -> S
             continue
         here = (max(episode, 1), number, player, characters[player])
         kind = next((name for name, spoken in KINDS.items() if spoken in said.lower()), kind)
-        if found := _natural(said):
-            rolls.append(Roll(*here, kind, found, None))
+        if natural := _natural(said):
+            rolls.append(Roll(*here, kind, natural, None))
         elif _ROLL.search(said) and (value := _VALUE.search(said)):
             rolls.append(Roll(*here, kind, None, int(value[0])))
         if _CAST.search(said) and (spell := _SPELLS.search(said)):
@@ -66,5 +65,5 @@ def _natural(said: str) -> int | None:
         return 20
     if _ONE.search(said):
         return 1
-    found = _NATURAL.search(said)
-    return int(found[1]) if found else None
+    match = _NATURAL.search(said)
+    return int(match[1]) if match else None

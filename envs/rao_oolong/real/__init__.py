@@ -1,4 +1,4 @@
-"""Data not made by us: transcripts of real games, and the published set of questions."""
+"""External data: transcripts of real games, and the published set of questions."""
 
 from rao_oolong.real.episodes import Episodes, load_episodes, roll_type
 from rao_oolong.real.published import PUBLISHED_SET, PublishedQuestion, load_published

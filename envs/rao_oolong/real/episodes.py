@@ -1,27 +1,27 @@
-r"""The real data: transcripts with the fans' roll log; the published set of questions is read by `published`.
+r"""Transcripts of real games, with the roll log that fans keep.
 
-A folder of transcripts holds ``episodes/<id>.txt`` (``Name: utterance`` a line), ``rolls.tsv`` and ``characters.tsv``,
-both tab-separated with a header. Rolls are logged by people. What they type is read so:
+A folder of transcripts has ``episodes/<id>.txt`` (one ``Name: utterance`` per line), ``rolls.tsv`` and
+``characters.tsv``, both tab-separated with a header. People log the rolls; their entries are read as follows:
 
 | column | typed | read as |
 |---|---|---|
 | any | surrounding and repeated white space, curly apostrophes | single spaces, straight apostrophes |
-| Character | blank | the row is left out and reported |
+| Character | blank | the row is skipped and reported |
 | Character | one that characters.tsv gives no player (``NA``) | a roll by that character and by no player |
 | Type of Roll | other case (``sleight Of Hand``), ``Check`` at the end, ``Saving Throw``, ``Con Save`` and the like | \
 ``Sleight of Hand``, without it, ``Save``, ``Constitution Save`` |
 | Type of Roll | blank, ``N/A``, ``Unknown`` | ``Unknown`` |
-| Total, Natural Value | blank, ``N/A``, ``NA``, ``Unknown``, ``--``, ``?`` | not known |
-| Total, Natural Value | ``Nat20``, ``nat 1``, ``Natural 6`` | the natural value, where its own column is not known |
+| Total, Natural Value | blank, ``N/A``, ``NA``, ``Unknown``, ``--``, ``?`` | unknown |
+| Total, Natural Value | ``Nat20``, ``nat 1``, ``Natural 6`` | the natural value, unless its own column has one |
 | Total, Natural Value | a number, also ``15.0`` or followed by a remark (``15 (with Bless)``) | the number |
-| Natural Value | a number outside 1 to 20 | not known, and reported |
-| Total, Natural Value | anything else | not known, and reported |
+| Natural Value | a number outside 1 to 20 | unknown, and reported |
+| Total, Natural Value | anything else | unknown, and reported |
 | all columns | blank | the row is skipped |
-| Episode | one without a transcript | the row is left out (the log covers the whole campaign) |
+| Episode | one without a transcript | the row is skipped (the log covers the whole campaign) |
 
-A die disregarded because of advantage is a row of its own and counts as a roll, as in the published set. Kills are not
-taken over: the log has halves of them. Rolls are logged by time, transcripts have none: a roll's line is the first
-line of its episode (`Session.placed` is False).
+A die discarded by advantage is a row of its own and counts as a roll, as in the published set. Kills are not read,
+because the log splits some into halves. Rolls are logged by time, which transcripts do not have, so a roll's line is
+the first line of its episode (`Session.placed` is False).
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class Episodes:
     """Transcripts of one campaign with its roll log.
 
     Attributes:
-        ids: of the episodes that have a transcript, sorted.
-        cast_table: who plays whom; a character whom nobody plays has the player "".
-        odd: what the log has that no rule reads, one line each.
+        ids: ids of the episodes that have a transcript, sorted.
+        cast_table: who plays whom; the player of an unplayed character is "".
+        odd: log entries that no rule can read, one line each.
     """
 
     ids: tuple[str, ...]
@@ -79,10 +79,10 @@ class Episodes:
     _rolls: Mapping[str, tuple[_Logged, ...]]
 
     def session(self, *ids: str) -> Session:
-        """Put episodes together, in the order given; ask only `ROLL_FAMILIES` of it.
+        """Join episodes into a session, in the order given; only `ROLL_FAMILIES` can be asked about it.
 
         Raises:
-            OptionError: no episode, or one without a transcript.
+            OptionError: no episode is given, or one without a transcript.
         """
         if not ids or (missing := set(ids) - set(self.ids)):
             raise OptionError("ids", ids, f"give some of {list(self.ids)}" + (f", not {missing}" if ids else ""))
@@ -105,13 +105,13 @@ class Episodes:
         return Session(text, log, line_starts(text), preamble, placed=False)
 
     def windows(self, episodes: int) -> Iterator[Session]:
-        """Yield every run of so many consecutive episodes."""
+        """Yield a session for every run of `episodes` consecutive episodes."""
         for start in range(len(self.ids) - episodes + 1):
             yield self.session(*self.ids[start : start + episodes])
 
 
 def load_episodes(folder: str | Path) -> Episodes:
-    """Load transcripts, roll log and character table; the transcripts themselves are read when asked for.
+    """Load the roll log and the character table; transcripts are read when they are needed.
 
     Raises:
         OptionError: the folder, a file or a column is missing.
@@ -119,7 +119,7 @@ def load_episodes(folder: str | Path) -> Episodes:
     folder = Path(folder)
     ids = tuple(sorted(path.stem for path in (folder / "episodes").glob("*.txt")))
     if not ids:
-        raise OptionError("folder", str(folder), "has no episodes/*.txt")
+        raise OptionError("folder", str(folder), "has no episodes/*.txt; give a folder of transcripts")
     cast = [
         ("" if row["Player"].lower() in _UNKNOWN else row["Player"], row["Character"])
         for _, row in _rows(folder / "characters.tsv", ("Player", "Character"))
@@ -134,7 +134,7 @@ def load_episodes(folder: str | Path) -> Episodes:
 
 
 def roll_type(typed: str) -> str:
-    """Return the one name of a roll type, by the rules in the module's docstring."""
+    """Return the canonical name of a roll type, by the rules in the module's docstring."""
     words = _clean(typed)
     if words.lower() in _UNKNOWN:
         return "Unknown"
@@ -169,24 +169,24 @@ def _value(typed: str, where: str, odd: list[str]) -> tuple[int | None, int | No
     """Read a value as (plain number, number called natural)."""
     if typed.lower() in _UNKNOWN:
         return None, None
-    if found := _NATURAL.fullmatch(typed):
-        return None, int(found[1])
-    if found := _NUMBER.fullmatch(typed):
-        return int(found[1]), None
+    if match := _NATURAL.fullmatch(typed):
+        return None, int(match[1])
+    if match := _NUMBER.fullmatch(typed):
+        return int(match[1]), None
     odd.append(f"{where} {typed!r}")
     return None, None
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Return the rows of a table that are not blank, cleaned, with their lines from 1; missing columns are ""."""
+    """Return the non-blank rows of a table, cleaned, with their line numbers from 1; missing cells are ""."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
             if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
-                raise OptionError("folder", str(path.parent), f"{path.name} lacks the columns {missing}")
+                raise OptionError("folder", str(path.parent), f"{path.name} has no columns {missing}; add them")
             rows = [(reader.line_num, {name: _clean(row[name]) for name in columns}) for row in reader]
     except FileNotFoundError:
-        raise OptionError("folder", str(path.parent), f"lacks {path.name}") from None
+        raise OptionError("folder", str(path.parent), f"has no {path.name}; add it") from None
     return [(line, row) for line, row in rows if any(row.values())]
 
 

@@ -27,10 +27,10 @@ class PublishedQuestion:
         context: preamble and transcript (`context_window_text`).
         question: the question.
         answer: the gold answer as published; `gold` reads it.
-        question_type: the set's own name for the sort of question, or "".
+        question_type: the set's own name for the type of question, or "".
         episodes: the episodes it is about, as published, or ().
         campaign: the campaign, or "".
-        id: the row's id, or its number from 0.
+        id: the row's id, or its number, from 0.
     """
 
     context: str
@@ -53,7 +53,7 @@ def load_published(path: str | Path | None = None, *, split: str = "test") -> It
     Args:
         path: a ``.jsonl`` or ``.parquet`` file (the latter needs pyarrow); None downloads the set with the `datasets`
             package, which must be installed.
-        split: which split to download; a file is one split.
+        split: which split to download; a file is a single split.
 
     Raises:
         ImportError: the package that reads it is missing, see the extra ``oolong``.
@@ -83,7 +83,7 @@ def _text(value: object) -> str:
 
 
 def _names(value: object) -> tuple[str, ...]:
-    """Read a list of episodes, which may be a list, a list in JSON, or one name."""
+    """Read a list of episodes, which may be a list, a JSON list, or a single name."""
     if isinstance(value, str) and value.strip().startswith("["):
         try:
             value = json.loads(value.replace("'", '"'))
@@ -96,7 +96,7 @@ def _names(value: object) -> tuple[str, ...]:
 
 def _local(path: Path) -> Iterable[Mapping[str, Any]]:
     if not path.is_file():
-        raise OptionError("path", str(path), "is not a file")
+        raise OptionError("path", str(path), "is not a file; give an existing one")
     if path.suffix == ".jsonl":
         return _json_lines(path)
     if path.suffix == ".parquet":
@@ -121,7 +121,7 @@ def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     with extra("oolong", f"reading {path.name}", otherwise="convert it to .jsonl"):
         parquet = import_module("pyarrow.parquet")
-    # Batch by batch: a row has its whole transcript in it.
+    # In batches, since each row contains a whole transcript.
     for batch in parquet.ParquetFile(path).iter_batches(batch_size=16):
         yield from batch.to_pylist()
 

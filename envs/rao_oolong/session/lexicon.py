@@ -1,4 +1,4 @@
-"""The words of the game: roll types and how they are spoken, spells, creatures, weapons, names, numbers."""
+"""The vocabulary of the game: roll types and how they are spoken, spells, creatures, weapons, names, numbers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SAVES: Mapping[str, str] = {
     "Death Save": "death saving throw",
 }
 KINDS: Mapping[str, str] = {**CHECKS, **SAVES, "Initiative": "initiative roll"}
-"""Roll types that are asked for -> how they are spoken. The others are Attack, Spell Attack, Damage, Healing."""
+"""Requested roll types -> how they are spoken. The other types are Attack, Spell Attack, Damage and Healing."""
 
 HINTS: Mapping[str, tuple[str, ...]] = {
     "Perception": ("{c}, tell me what you notice.", "{c}, roll me something for your ears and eyes."),
@@ -103,7 +103,7 @@ SPELLS: Mapping[str, tuple[int, Effect]] = {
     "Haste": (3, "plain"),
     "Dispel Magic": (3, "plain"),
 }
-"""Spell -> (base level, what rolling it leads to)."""
+"""Spell -> (base level, the kind of roll that follows)."""
 
 LEVELS = ("first", "second", "third", "fourth", "fifth", "sixth")
 CREATURES = (
@@ -128,19 +128,19 @@ _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 _READ = {word: value for value, word in enumerate(_WORDS)} | {"twenty": 20}
 
 NUMBER = r"(?:\d{1,3}|" + "|".join(_READ) + ")"
-"""Regular expression of a spoken number."""
+"""Regular expression for a spoken number."""
 
 
 def spoken_number(value: int) -> str:
-    """Write a number as a transcriber does: in words up to nine."""
+    """Write a number as transcribers do: in words up to nine."""
     return _WORDS[value] if 0 <= value < 10 else str(value)
 
 
 def number(text: str) -> int:
-    """Read what `NUMBER` matches, in any case."""
+    """Read a match of `NUMBER`, in any case."""
     return int(text) if text.isdigit() else _READ[text.lower()]
 
 
 def with_article(phrase: str) -> str:
-    """Return the phrase after "a" or "an"."""
+    """Put "a" or "an" before a phrase."""
     return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"

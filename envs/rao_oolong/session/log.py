@@ -1,4 +1,4 @@
-"""What happened in a session: every roll, spell and kill, with the line of the transcript it is on."""
+"""What happened in a session: every roll, spell and kill, with its line in the transcript."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Roll:
 
     Attributes:
         episode: number of the episode, from 1.
-        line: index of the transcript's line in which the value that stands was announced, from 0.
+        line: index of the transcript's line that announced the final value, from 0.
         player: who rolled.
-        character: for whom.
+        character: for which character.
         kind: such as ``"Perception"``, ``"Wisdom Save"``, ``"Attack"``, ``"Damage"``.
-        natural: what the d20 showed, 1 to 20; None where nobody said (damage has none).
-        total: the sum with all modifiers; None where nobody said.
+        natural: what the d20 showed, 1 to 20; None if it was never said (damage has none).
+        total: the sum with all modifiers; None if it was never said.
     """
 
     episode: int
@@ -44,7 +44,7 @@ class Cast:
         episode: number of the episode, from 1.
         line: index of the transcript's line, from 0.
         player: who cast it.
-        character: as whom.
+        character: the player's character.
         spell: its name.
         base_level: the spell's own level, 0 for a cantrip.
         level: the level it was cast at, at least `base_level`.
@@ -66,9 +66,9 @@ class Kill:
     Attributes:
         episode: number of the episode, from 1.
         line: index of the transcript's line, from 0.
-        player: whose character struck the blow.
+        player: whose character made the kill.
         character: that character.
-        victim: what it was.
+        victim: the creature.
     """
 
     episode: int
@@ -83,13 +83,13 @@ Happening = TypeVar("Happening", Roll, Cast, Kill)
 
 @dataclass(frozen=True, slots=True)
 class SessionLog:
-    """The events of a session, or of a range of its lines, each kind in the order of the lines.
+    """The events of a session, or of a range of its lines, each kind in line order.
 
     Attributes:
-        rolls: what was rolled.
-        casts: what was cast.
-        kills: what was killed.
-        episodes: how many episodes the whole session has.
+        rolls: the rolls.
+        casts: the spells cast.
+        kills: the kills.
+        episodes: number of episodes of the whole session.
         cast_table: who plays whom.
     """
 
@@ -100,9 +100,9 @@ class SessionLog:
     cast_table: CastTable = ()
 
     def between(self, first_line: int, last_line: int) -> SessionLog:
-        """Return the events on the lines from `first_line` to `last_line`, both included.
+        """Return the events on lines `first_line` to `last_line`, both included.
 
-        Found by bisection, in O(log n) plus the size of the answer. Episodes keep their numbers.
+        Takes O(log n) plus the size of the result, by bisection. Episodes keep their numbers.
         """
         return replace(
             self,

@@ -1,6 +1,6 @@
-"""What a rollout reads from: one transcript, and passages of it that cost nothing until somebody reads them.
+"""What a rollout reads from: one transcript, and passages of it that cost nothing until they are read.
 
-A node's context is described by its *place*, small JSON data that travels in the node's payload:
+A node's context is described by its *place*, a small piece of JSON data in the node's payload:
 
 | place | context |
 |---|---|
@@ -31,14 +31,14 @@ HEADING = re.compile(
 
 
 class Heading(NamedTuple):
-    """What the heading of a passage says.
+    """The content of a passage's heading.
 
     Attributes:
-        first: the first line that is asked about.
+        first: the first line that the question is about.
         last: the last one.
-        total: lines of the transcript.
-        shown: the line that comes right after the heading.
-        episode: the episode that this line is in (or starts).
+        total: number of lines of the transcript.
+        shown: the line right after the heading.
+        episode: the episode that this line is in, or starts.
     """
 
     first: int
@@ -49,9 +49,9 @@ class Heading(NamedTuple):
 
 
 def read_heading(text: str) -> tuple[Heading, str] | None:
-    """Return the heading of a passage and what stands below it; None where there is none."""
-    found = HEADING.search(text)
-    return None if found is None else (Heading(*map(int, found.groups())), text[found.end() :].lstrip("\n"))
+    """Return the heading of a passage and the text below it; None if there is no heading."""
+    match = HEADING.search(text)
+    return None if match is None else (Heading(*map(int, match.groups())), text[match.end() :].lstrip("\n"))
 
 
 class Book:
@@ -59,7 +59,7 @@ class Book:
 
     Attributes:
         session: the transcript.
-        texts: what agents wrote, each text once.
+        texts: what agents wrote, without repeats.
     """
 
     def __init__(self, session: Session, texts: list[str] | None = None) -> None:
@@ -74,22 +74,22 @@ class Book:
 
     @cached_property
     def episode_starts(self) -> list[int]:
-        """The line that each episode starts at."""
+        """The first line of each episode."""
         return self._lines_that_are(START)
 
     @cached_property
     def episode_ends(self) -> frozenset[int]:
-        """The line that each episode ends with."""
+        """The last line of each episode."""
         return frozenset(self._lines_that_are(END))
 
     def _lines_that_are(self, mark: str) -> list[int]:
-        text, found, at = self.session.text, [], 0
+        text, lines, at = self.session.text, [], 0
         while (at := text.find(mark, at)) >= 0:
             line = bisect_right(self.session.line_starts, at) - 1
             if self.session.lines(line, line) == mark:
-                found.append(line)
+                lines.append(line)
             at += len(mark)
-        return found
+        return lines
 
     def episode(self, line: int) -> int:
         """Return the number, from 1, of the episode that a line is in."""
@@ -112,7 +112,7 @@ class Book:
         return max(0, first - margin), min(len(self.session) - 1, last + margin)
 
     def _above(self, place: Place) -> str:
-        """Return what stands above the lines."""
+        """Return the text above the lines."""
         preamble = f"{self.session.preamble}\n\n" if self.session.preamble else ""
         if place is None:
             return preamble
@@ -137,18 +137,18 @@ class Book:
         return above.count("\n") + high - low + 1, len(above) + starts[high + 1] - 1 - starts[low]
 
     def own(self, place: Place) -> tuple[int, int] | None:
-        """Return which lines of its own context a passage is about; None where it has no margins or heading."""
+        """Return which lines of its own context a passage is about; None if it has no margins or heading."""
         if place is None or place[0] == "chars":
             return None
         offset = self._above(place).count("\n") - self.shown(place)[0]
         return place[1] + offset, place[2] + offset
 
     def lines(self, place: Place, first: int, count: int) -> str:
-        """Return `count` lines of the context at a place, from line `first` of that context on."""
+        """Return `count` lines of the context at a place, starting at line `first` of that context."""
         return "\n".join(self.text(place).split("\n")[first : first + count])
 
     def part(self, place: Place, first: int, last: int, margin: int) -> Place:
-        """Return the place of some lines of the context at a place; None where they hold nothing to read."""
+        """Return the place of some lines of the context at a place; None if they contain nothing to read."""
         if place is not None and place[0] == "chars":
             starts = line_starts(self.text(place))
             low, high = starts[max(0, first - margin)], starts[min(last + margin, len(starts) - 2) + 1] - 1
@@ -159,7 +159,10 @@ class Book:
         return ["lines", first, last, margin] if first <= last else None
 
     def find(self, text: str, place: Place) -> Place:
-        """Return the place of a text that the owner of `place` wrote: a span if it was cut out, else kept once."""
+        """Return the place of a text that the owner of `place` wrote.
+
+        It is a span if the text is part of the context; otherwise the text is stored once.
+        """
         if place is not None and place[0] == "chars":
             at = self.text(place).find(text)
             if at >= 0:
@@ -172,7 +175,7 @@ class Book:
         return ["chars", self.texts.index(text), 0, len(text)]
 
     def asked(self, place: Place) -> tuple[int, int] | None:
-        """Return the lines of the transcript that a place is about; None where it is not of the transcript."""
+        """Return the lines of the transcript that a place is about; None if it is not part of the transcript."""
         if place is None:
             return 0, len(self.session) - 1
         if place[0] == "lines":
@@ -182,5 +185,5 @@ class Book:
         return self.session.locate(heading[1] if heading else text)
 
     def whole_episodes(self, first: int, last: int) -> bool:
-        """Return whether the lines are whole episodes."""
+        """Return whether the lines are one or more whole episodes."""
         return first in self.episode_starts and last in self.episode_ends

@@ -1,4 +1,4 @@
-"""A transcript with its log: what a chunk of the text covers, and what happened there."""
+"""A transcript with its log: which lines a chunk of text covers, and what happened there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["END", "START", "Session", "cast_lines", "line_starts"]
 START = "[START OF EPISODE]"
 END = "[END OF EPISODE]"
 
-_ALIGNED = 0.9  # share of a chunk that must be the transcript's own, the rest being what the asker wrote round it
+_ALIGNED = 0.9  # minimum share of a chunk that comes from the transcript; the asker may have written text around it
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -22,14 +22,14 @@ class Session:
     r"""A transcript, its log, and where its lines are.
 
     Attributes:
-        text: the transcript: ``Name: utterance`` a line, every episode between `START` and `END`, no line break at
-            the end.
+        text: the transcript: one ``Name: utterance`` per line, every episode between `START` and `END`, no line break
+            at the end.
         log: what happened.
-        line_starts: of unsigned 64-bit ints, one more than lines: offset of each line's first character, then
+        line_starts: unsigned 64-bit ints, one more than there are lines: offset of each line's first character, then
             ``len(text) + 1``.
-        preamble: what stands before the transcript in a prompt: the task, who plays whom, what counts.
-        placed: whether the log knows the line of every event. Where it does not (fans' logs), an event's line is
-            the first of its episode, so that only ranges of whole episodes can be judged.
+        preamble: the text before the transcript in a prompt: the task, who plays whom, what counts.
+        placed: whether the log knows the line of every event. If it does not (fans' logs), an event's line is the first
+            of its episode, so only ranges of whole episodes can be judged.
     """
 
     text: str
@@ -40,11 +40,11 @@ class Session:
 
     @property
     def context(self) -> str:
-        """The preamble and the transcript, as the published set has them in one; a new string at each call."""
+        """The preamble and the transcript in one string, as in the published set; built anew at each call."""
         return f"{self.preamble}\n\n{self.text}"
 
     def __repr__(self) -> str:
-        """Say what it is, without its text."""
+        """Show the size, without the text."""
         return f"Session({self.log.episodes} episodes, {len(self)} lines, {len(self.text)} characters)"
 
     def __len__(self) -> int:
@@ -52,25 +52,25 @@ class Session:
         return len(self.line_starts) - 1
 
     def lines(self, first: int, last: int) -> str:
-        r"""Return the lines from `first` to `last`, both included, joined by ``"\n"``; "" if there are none."""
+        r"""Return lines `first` to `last`, both included, joined by ``"\n"``; "" if there are none."""
         first, last = max(first, 0), min(last, len(self) - 1)
         return self.text[self.line_starts[first] : self.line_starts[last + 1] - 1] if first <= last else ""
 
     def locate(self, chunk: str) -> tuple[int, int] | None:
         """Find which lines a chunk of the text covers.
 
-        A chunk may cut its first and last line; such a line is covered when more than half of it is there, so that
-        of consecutive chunks, cut anywhere, each line belongs to one at most. The preamble, white space around
-        the chunk, and a heading or a closing remark of up to a tenth of it are ignored.
+        A chunk may cut its first and last line. Such a line is covered if the chunk has more than half of it, so
+        however a text is cut into consecutive chunks, each line belongs to at most one. The preamble, white space
+        around the chunk, and a heading or closing remark of up to a tenth of it are ignored.
 
         Args:
             chunk: a piece of `text` or of `context`.
 
         Returns:
-            (first line, last line), both included; None when the chunk is not of this text, occurs in it more than
-            once, or covers no line.
+            (first line, last line), both included; None if the chunk is not part of this text, occurs in it more
+            than once, or covers no line.
 
-        Linear in the text at worst; the usual chunk, an exact piece, takes one search by `str.find`.
+        Linear in the text at worst; an exact piece, the usual case, takes one search by `str.find`.
         """
         chunk = chunk.strip().removeprefix(self.preamble).strip()
         if not chunk:
@@ -84,7 +84,7 @@ class Session:
         return None if aligned is None else self._covered(*aligned)
 
     def _align(self, chunk: str) -> tuple[int, int] | None:
-        """Find the middle third of `chunk` and stretch it to both sides as far as the text agrees."""
+        """Find the middle third of `chunk` and extend it to both sides as far as the text agrees."""
         low, high = len(chunk) // 3, len(chunk) - len(chunk) // 3
         at = self.text.find(chunk[low:high])
         if at < 0 or self.text.find(chunk[low:high], at + 1) >= 0:
@@ -95,7 +95,7 @@ class Session:
         return (start, end) if end - start >= _ALIGNED * len(chunk) else None
 
     def _covered(self, start: int, end: int) -> tuple[int, int] | None:
-        """Return the lines more than half of whose characters lie in ``text[start:end]``."""
+        """Return the lines that have more than half of their characters in ``text[start:end]``."""
         first = bisect_right(self.line_starts, start) - 1
         last = bisect_left(self.line_starts, end) - 1
         if not self._mostly(first, start, end):
@@ -110,7 +110,7 @@ class Session:
 
 
 def line_starts(text: str) -> array[int]:
-    """Index the lines of a text as `Session.line_starts` has them."""
+    """Return the offsets of the lines of a text, as `Session.line_starts` has them."""
     starts = array("Q", [0])
     at = text.find("\n")
     while at >= 0:
@@ -121,7 +121,7 @@ def line_starts(text: str) -> array[int]:
 
 
 def cast_lines(cast_table: CastTable) -> str:
-    """Say who plays whom, one line for each player, without the characters that nobody plays."""
+    """Say who plays whom, one line per player, without unplayed characters."""
     return "\n".join(f"{player} plays the character {character}." for player, character in cast_table if player)
 
 

@@ -1,1 +1,1 @@
-"""The table at play: sentences, scenes, and the generator of sessions."""
+"""The game table: sentences, scenes, and the generator of sessions."""

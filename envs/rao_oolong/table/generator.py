@@ -1,9 +1,9 @@
-"""Sessions of Dungeons & Dragons that read like transcripts and carry their exact log.
+"""Sessions of Dungeons & Dragons that read like transcripts and come with an exact log.
 
-The manner is that of the transcripts of Critical Role (CRD3 corpus, Rameshkumar and Bailey, ACL 2020): most lines are
-table talk, a roll comes about every 1,700 characters, its type is said by the game master and its value by the
-player, often as a bare number; about a third of the natural values are never said. The log holds what a careful
-listener knows: a value is in it when it was said or follows from what was said.
+The style is that of the Critical Role transcripts (CRD3 corpus, Rameshkumar and Bailey, ACL 2020): most lines are table
+talk; there is a roll about every 1,700 characters; the game master says its type and the player its value, often as a
+bare number; about a third of the natural values are never said. The log holds what a careful listener knows: a value is
+recorded if it was said or follows from what was said.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from rao_oolong.table.scenes import Knobs, Table
 __all__ = ["Knobs", "Session", "generate"]
 
 CHARS_PER_TOKEN = 4
-_LEAST = 500  # tokens an episode
-_MOST = 100_000_000  # tokens of a session, which is held in memory
+_MIN_TOKENS = 500  # tokens an episode
+_MAX_TOKENS = 100_000_000  # tokens of a session, which is held in memory
 
 _TASK = f"""\
 Below is the transcript of {{what}} of a Dungeons and Dragons game, one utterance a line. Each episode stands between \
@@ -52,7 +52,7 @@ def generate(seed: int, *, episodes: int = 1, tokens: int = 55_000, knobs: Knobs
         The session. Time and memory are linear in `tokens`.
 
     Raises:
-        OptionError: an argument out of range.
+        OptionError: an argument is out of range.
     """
     knobs = knobs or Knobs()
     _check(episodes, tokens, knobs)
@@ -74,10 +74,12 @@ def generate(seed: int, *, episodes: int = 1, tokens: int = 55_000, knobs: Knobs
 def _check(episodes: int, tokens: int, knobs: Knobs) -> None:
     if not 1 <= episodes <= 24:
         raise OptionError("episodes", episodes, "must be from 1 to 24")
-    if not _LEAST * episodes <= tokens <= _MOST:
-        raise OptionError("tokens", tokens, f"must be from {_LEAST} an episode ({_LEAST * episodes:,}) to {_MOST:,}")
+    if not _MIN_TOKENS * episodes <= tokens <= _MAX_TOKENS:
+        raise OptionError(
+            "tokens", tokens, f"must be from {_MIN_TOKENS} an episode ({_MIN_TOKENS * episodes:,}) to {_MAX_TOKENS:,}"
+        )
     for name in ("noise", "oblique", "retractions"):
         if not 0 <= getattr(knobs, name) <= 1:
-            raise OptionError(name, getattr(knobs, name), "is a probability; must be from 0 to 1")
+            raise OptionError(name, getattr(knobs, name), "must be a probability from 0 to 1")
     if not 1 <= knobs.speakers <= 12:
         raise OptionError("speakers", knobs.speakers, "must be from 1 to 12")

@@ -1,7 +1,7 @@
-"""Chatter: everything that is said at the table and is no event, and the traps in it.
+"""Chatter: everything said at the table that is not an event, including traps.
 
 Slots: c a character, p a player, v a creature, w a weapon, s a spell, place, thing, food, npc, and numbers: n from 1
-to 20, big from 10 to 300. No sentence here may be taken for one of `speech`; a test compares them.
+to 20, big from 10 to 300. No sentence here may match one of `speech`; a test checks this.
 """
 
 from __future__ import annotations

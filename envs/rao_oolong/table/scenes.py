@@ -1,4 +1,4 @@
-"""What happens at the table, scene by scene: who says it, and what it does to the log."""
+"""What happens at the table, scene by scene: who says what, and how the log changes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from rao_oolong.table.templates import DAMAGE_TYPES, Pool, meaning
 
 __all__ = ["Knobs", "Table"]
 
-_HITS_FROM = 7  # on the die: what an armor class of about 13 comes to
-_FLUSH = 512  # lines joined at a time: a million small strings would weigh more than the text
+_HITS_FROM = 7  # on the die: corresponds to an armor class of about 13
+_FLUSH = 512  # lines joined at a time: a million small strings would take more memory than the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Knobs:
     """How hard a session is to read; probabilities in [0, 1].
 
     Attributes:
-        noise: how much of the chatter is a trap: the DM's own rolls, rolls remembered, wished for or feared, spells
-            talked about; and how often somebody speaks between a question and its answer.
-        oblique: how often a roll is asked for or announced, or a spell cast, without the plain words for it.
+        noise: how much of the chatter is a trap (the DM's own rolls, rolls remembered, wished for or feared, spells
+            talked about), and how often another player speaks between a question and its answer.
+        oblique: how often a roll is requested or announced, or a spell cast, without the plain words for it.
         retractions: how often a roll or a spell is corrected or taken back.
-        speakers: players at the table besides the DM, 1 to 12.
+        speakers: number of players besides the DM, 1 to 12.
     """
 
     noise: float = 0.5
@@ -54,11 +54,11 @@ class Table:
     Attributes:
         rolls, casts, kills: the log so far.
         starts: offset of every line written.
-        size: characters written, with line breaks.
+        size: number of characters written, with line breaks.
     """
 
     def __init__(self, knobs: Knobs, cast_table: CastTable) -> None:
-        """Sit down; the first of `cast_table` is the DM."""
+        """Seat the players; the first of `cast_table` is the DM."""
         self.rolls: list[Roll] = []
         self.casts: list[Cast] = []
         self.kills: list[Kill] = []
@@ -90,7 +90,7 @@ class Table:
         self._write(END)
 
     def text(self) -> str:
-        """Return all that was written."""
+        """Return everything written so far."""
         self._flush()
         return "\n".join(self._blocks)
 
@@ -119,13 +119,13 @@ class Table:
             self._say(player, self._drawn(phrases.BANTER, self._random.choice((1, 1, 1, 2, 2, 3))))
 
     def _interject(self, waiting: Sequence[str] = ()) -> None:
-        """Let somebody speak who is not among those waited for."""
+        """Sometimes let a player speak who is not in `waiting`."""
         others = [player for player in self._players if player not in waiting]
         if others and self._random.random() < 0.1 + 0.4 * self._knobs.noise:
             self._talk(self._random.choice(others), self._random.random() < self._knobs.noise)
 
     def _drawn(self, phrases: tuple[str, ...], count: int = 1) -> str:
-        """Draw phrases as from a deck: none comes again before the others have."""
+        """Draw phrases as from a deck: none is repeated before all others were drawn."""
         deck = self._decks.setdefault(id(phrases), [])
         if len(deck) < count:
             deck[:] = self._random.sample(phrases, len(phrases))
@@ -193,7 +193,7 @@ class Table:
             self._chat(self._random.randint(0, 3))
 
     def _strike(self, player: str, victim: str, kind: str) -> None:
-        """Roll to hit, and what follows from it."""
+        """Roll to hit, and play out the result."""
         if self._random.random() < 0.5:
             self._say(self._dm, self._random.choice(("Go ahead and roll to hit.", "Roll for the attack.", "Okay.")))
         self._interject([player])
@@ -221,7 +221,7 @@ class Table:
         player, victim = player or random.choice(self._players), victim or random.choice(CREATURES)
         spell = random.choice(tuple(SPELLS))
         base, effect = SPELLS[spell]
-        # Cantrips have no slots to burn, and a level is only said where it has one.
+        # Cantrips have no slots, and a level is said only if there is one.
         raised = random.choice((0, 0, 1, 2)) if base else 0
         wanted = {"l"} if raised else ({"l"} if base and random.random() < 0.2 else set())
         pools = speech.CASTS if random.random() < self._knobs.oblique else speech.CASTS_PLAIN
@@ -249,7 +249,7 @@ class Table:
     # Rolls
 
     def _roll(self, player: str, kind: str, *, labelled: bool = False) -> int:
-        """Let a player announce a d20; return what it shows, 0 if the roll does not stand."""
+        """Let a player announce a d20 roll; return what the die shows, 0 if the roll is struck."""
         random, knobs = self._random, self._knobs
         natural, modifier = random.randint(1, 20), random.randint(1, 9)
         values = {"n": natural, "m": modifier, "t": natural + modifier, "x": random.randint(2, 25)}
@@ -268,16 +268,16 @@ class Table:
         if random.random() >= knobs.retractions:
             self._announce(player, kind, pool, values, label)
             return natural
-        way = random.random()
-        if way < 0.4:
+        draw = random.random()
+        if draw < 0.4:
             self._announce(player, kind, speech.TAKEBACKS, values, label)
             return natural
         self._announce(player, kind, pool, values, label)
         self._interject([player])
-        return self._take_back(player, kind, fix=way < 0.7)
+        return self._take_back(player, kind, fix=draw < 0.7)
 
     def _take_back(self, player: str, kind: str, *, fix: bool) -> int:
-        """Correct or strike the last roll; return what the die shows now, 0 if nothing."""
+        """Correct or strike the last roll; return what the die shows now, 0 if the roll is struck."""
         random = self._random
         self.rolls.pop()
         if fix:
@@ -291,7 +291,7 @@ class Table:
         return 0
 
     def _announce(self, player: str, kind: str, pool: Pool, values: Mapping[str, int | str], label: str = "") -> None:
-        """Say a result and log what was said of it, no more."""
+        """Announce a result, and log exactly what was said of it."""
         template, said = pool.draw(self._random, values)
         if label:
             said = label + (said[0].lower() + said[1:] if label.endswith(", ") else said)
@@ -305,7 +305,7 @@ class Table:
     # Writing
 
     def _called(self, player: str) -> str:
-        """What the DM calls a player: mostly by the character's name."""
+        """Return what the DM calls a player: usually the character's name."""
         return self._character[player] if self._random.random() < 0.85 else player
 
     def _framed(self, said: str) -> str:

@@ -1,7 +1,7 @@
-"""The announcement grammar: how rolls are asked for and announced, spells cast, kills given, and words taken back.
+"""The announcement grammar: how rolls are requested and announced, spells cast, kills awarded, and words taken back.
 
-`grammar.read` recognises every sentence here by what it says and by what is being waited for; the generator speaks
-them. Chatter, and the traps in it, are in `phrases`.
+The generator speaks these sentences; `rao_oolong.reading.grammar.read` recognises each by its words and by what is
+pending. Chatter, and the traps in it, are in `phrases`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Sentences with slots, which can be spoken and recognised.
+"""Sentences with slots, which can be both spoken and recognised.
 
 | slot | is |
 |---|---|
 | n, y | what the d20 shows; y is the die that advantage or disadvantage discards |
 | m | modifier |
 | t | total |
-| x | a value taken back in the same breath |
+| x | a value corrected in the same line |
 | a, b | parts of a sum |
 | c | a character or a player |
 | k, ak | a roll type as spoken; with its article |
@@ -65,9 +65,9 @@ class Template:
     """One sentence with slots.
 
     Attributes:
-        text: with slots in braces.
-        fixed: slots that the sentence implies without having them, such as ``{"n": 20}`` of "Nat 20!".
-        slots: the names of the slots it has.
+        text: the sentence, with slots in braces.
+        fixed: values that the sentence implies without a slot, such as ``{"n": 20}`` for "Nat 20!".
+        slots: the names of its slots.
     """
 
     text: str
@@ -75,12 +75,12 @@ class Template:
     slots: tuple[str, ...]
 
     def say(self, values: Mapping[str, str | int]) -> str:
-        """Fill the slots; numbers are spelled as transcribers do, and sentences start with a capital."""
+        """Fill the slots; numbers are spelled as transcribers do, and sentences are capitalised."""
         spoken = {key: spoken_number(v) if isinstance(v, int) else v for key, v in values.items()}
         return _START.sub(lambda start: start[0].upper(), self.text.format_map(spoken))
 
     def regex(self, tag: str) -> str:
-        """Return a regular expression with one named group per slot, ``_<tag>_<slot>``."""
+        """Return a regular expression with a named group ``_<tag>_<slot>`` for each slot."""
         parts = _SLOT.split(self.text)
         out: list[str] = []
         seen: set[str] = set()
@@ -97,11 +97,11 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Sentences that mean the same kind of thing.
+    """Sentences with the same kind of meaning.
 
     Attributes:
-        templates: they.
-        pattern: matches any of them, whole, with an optional opening and closing remark.
+        templates: the sentences.
+        pattern: matches any one of them in full, with an optional opening and closing remark.
     """
 
     templates: tuple[Template, ...]
@@ -113,49 +113,49 @@ class Pool:
         return template, template.say(values)
 
     def match(self, text: str) -> dict[str, str | int] | None:
-        """Return the slots of the sentence that `text` is, numbers read, or None."""
-        found = self.pattern.fullmatch(text)
-        return None if found is None else self._values(found)
+        """Return the slot values of the sentence that `text` is, with numbers as ints, or None."""
+        match = self.pattern.fullmatch(text)
+        return None if match is None else self._values(match)
 
     def says(self, text: str) -> bool:
         """Return whether `text` is one of the sentences."""
         return self.pattern.fullmatch(text) is not None
 
     def split(self, text: str) -> tuple[dict[str, str | int], str] | None:
-        """Return the slots of the sentence that `text` starts with, and the rest of it, or None."""
-        found = self.pattern.match(text)
-        return None if found is None else (self._values(found), text[found.end() :])
+        """Return the slot values of the sentence that `text` starts with, and the rest of `text`, or None."""
+        match = self.pattern.match(text)
+        return None if match is None else (self._values(match), text[match.end() :])
 
-    def _values(self, found: re.Match[str]) -> dict[str, str | int]:
-        index = int(str(found.lastgroup)[1:])
+    def _values(self, match: re.Match[str]) -> dict[str, str | int]:
+        index = int(str(match.lastgroup)[1:])
         values: dict[str, str | int] = dict(self.templates[index].fixed)
         for slot in self.templates[index].slots:
-            said = found[f"_{index}_{slot}"]
+            said = match[f"_{index}_{slot}"]
             values[slot] = number(said) if slot in _NUMBERS else said
         return values
 
 
 def pool(*sentences: str | tuple[str, Mapping[str, int]], openings: str = "", closings: str = "") -> Pool:
-    """Make a pool of sentences, some with what they imply.
+    """Make a pool of sentences.
 
     Args:
-        sentences: texts, or pairs (text, implied slots).
-        openings: regular expression of what may stand before the sentence.
-        closings: likewise after it.
+        sentences: texts, or pairs (text, implied values).
+        openings: regular expression for what may precede the sentence.
+        closings: likewise for what may follow it.
     """
     templates = []
     for sentence in sentences:
         text, fixed = (sentence, {}) if isinstance(sentence, str) else sentence
         templates.append(Template(text, fixed, tuple(dict.fromkeys(_SLOT.findall(text)))))
-    # The outer group of the alternative comes to an end last, so `lastgroup` names the one that matched.
+    # The outer group of the alternative closes last, so `lastgroup` names the one that matched.
     either = "|".join(f"(?P<_{index}>{template.regex(str(index))})" for index, template in enumerate(templates))
     return Pool(tuple(templates), re.compile(f"(?:{openings})(?:{either})(?:{closings})", re.IGNORECASE))
 
 
 def meaning(values: Mapping[str, str | int]) -> tuple[int | None, int | None]:
-    """Return the natural value and the total that an announcement tells, None where it does not.
+    """Return the natural value and the total that an announcement implies, None for one that it does not.
 
-    The one place that says what was said: "{t}, {m} of it modifier" tells the die as well.
+    The only definition of what an announcement implies: "{t}, {m} of it modifier" also gives the die.
     """
     n, m, t = (values.get(slot) for slot in "nmt")
     if n is None and isinstance(t, int) and isinstance(m, int):

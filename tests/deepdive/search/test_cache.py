@@ -274,7 +274,7 @@ def test_a_truncated_index_is_rebuilt_and_a_reader_keeps_what_it_has(tmp_path):
     assert cached("web", build, folder=tmp_path) == path
     assert search.search("title", 5) == want
     cut(path)
-    with pytest.raises(OptionError, match="is no index"):
+    with pytest.raises(OptionError, match="is not an index"):
         FullTextSearch(path)
     again = FullTextSearch(cached("web", build, folder=tmp_path))
     assert again.search("title", 5) == want

@@ -101,7 +101,7 @@ def test_equal_pages_come_in_the_order_in_which_they_were_written(tmp_path):
 
 
 def test_equal_pages_that_different_words_find_come_in_that_order_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(words, "MOST_ALONE", 0)  # each word is looked for by itself, the first of the alphabet first
+    monkeypatch.setattr(words, "MAX_ALONE", 0)  # each word is looked for by itself, the first of the alphabet first
     build_index([Page("a", "page", "berry"), Page("b", "page", "apple")], tmp_path / "i")
     assert [hit.url for hit in FullTextSearch(tmp_path / "i").search("apple berry", 5)] == ["a", "b"]
 
@@ -249,8 +249,8 @@ HERONS = [f"u{n}" for n in range(0, 200, 20)]
 
 
 def test_a_rare_word_finds_by_itself_and_common_ones_do_not(bells, monkeypatch):
-    monkeypatch.setattr(words, "MOST_RANKED", 50)
-    monkeypatch.setattr(words, "MOST_ALONE", 5)
+    monkeypatch.setattr(words, "MAX_RANKED", 50)
+    monkeypatch.setattr(words, "MAX_ALONE", 5)
     assert bells("what is the name of the mayor with the kingfisher") == ["gold"]
     assert set(bells("the heron")) == {"gold", *HERONS}, "a word above its budget finds where too little is found"
     assert bells("kingfisher heron")[0] == "gold"
@@ -258,17 +258,17 @@ def test_a_rare_word_finds_by_itself_and_common_ones_do_not(bells, monkeypatch):
 
 
 def test_where_all_words_are_everywhere_pages_come_as_they_are(tmp_path, bells, monkeypatch):
-    monkeypatch.setattr(words, "MOST_RANKED", 50)
+    monkeypatch.setattr(words, "MAX_RANKED", 50)
     assert bells("the mayor of the house", 3) == ["u0", "u1", "u2"]
     hits = FullTextSearch(tmp_path / "i").search("the mayor", 2)
     assert [(hit.url, hit.score) for hit in hits] == [("u0", 0.0), ("u1", 0.0)]
     assert "mayor" in hits[0].content
-    monkeypatch.setattr(words, "MOST_RANKED", 0)
+    monkeypatch.setattr(words, "MAX_RANKED", 0)
     assert bells("heron kingfisher", 3) == ["gold", "u0", "u20"], "first what has all of them"
 
 
 def test_two_words_find_together_what_neither_finds_alone(bells, monkeypatch):
-    monkeypatch.setattr(words, "MOST_ALONE", 0)
+    monkeypatch.setattr(words, "MAX_ALONE", 0)
     assert bells("heron house", 10) == HERONS
     assert bells("kingfisher heron", 1) == ["gold"]
     assert set(bells("kingfisher heron")) == {"gold", *HERONS}, "single words stand in where pairs are too few"
@@ -296,7 +296,7 @@ def test_most_of_a_query_finds_what_ranking_every_page_finds(tmp_path, monkeypat
         queries.append((" ".join([*part, *draw.choices(vocabulary, weights, k=20)]), page.url))
     search, same = FullTextSearch(tmp_path / "i"), 0
     quick = [[hit.url for hit in search.search(query, 5)] for query, _ in queries]
-    for name in ("MOST_ALONE", "MOST_PAIRED", "MOST_READ", "MOST_RANKED"):
+    for name in ("MAX_ALONE", "MAX_PAIRED", "MAX_READ", "MAX_RANKED"):
         monkeypatch.setattr(words, name, 10**9)
     search = FullTextSearch(tmp_path / "i")
     slow = [[hit.url for hit in search.search(query, 5)] for query, _ in queries]
@@ -319,24 +319,24 @@ def test_a_plan_keeps_to_its_budgets(counted, size):
         assert plan is None
         return
     rarest = min(known.values())
-    assert plan.ranked == (rarest <= words.MOST_RANKED)
+    assert plan.ranked == (rarest <= words.MAX_RANKED)
     if not plan.ranked:
         assert set(re.findall(r'"(\w+)"', plan.searches[0])) == set(known) or len(known) > 48
         return
     spares = [known[word] for spare in plan.spares for word in re.findall(r'"(\w+)"', spare)]
     assert spares == sorted(spares)
     assert spares[0] == rarest
-    assert spares[-1] <= words.MOST_RANKED
+    assert spares[-1] <= words.MAX_RANKED
     for search in plan.searches:
         sides = [[known[word] for word in re.findall(r'"(\w+)"', side)] for side in search.split(" AND ")]
         every = [count for side in sides for count in side]
         assert rarest in every
-        assert max(every) <= words.MOST_RANKED
+        assert max(every) <= words.MAX_RANKED
         if len(sides) == 1:
-            assert sum(every) <= words.MOST_ALONE
+            assert sum(every) <= words.MAX_ALONE
         elif len(every) > 2:
-            assert sum(every) <= words.MOST_READ
-            assert min(sum(sides[0]), size) * min(sum(sides[1]), size) / size <= words.MOST_PAIRED
+            assert sum(every) <= words.MAX_READ
+            assert min(sum(sides[0]), size) * min(sum(sides[1]), size) / size <= words.MAX_PAIRED
 
 
 def test_a_search_is_remembered_and_the_memory_bounded(path, monkeypatch):
@@ -682,7 +682,7 @@ def test_a_corpus_is_indexed_once_and_again_when_it_changes(tmp_path, monkeypatc
         ('{"title": "a"', "line 2 is not JSON"),
         (b"\xff\xfe", "line 2 is not JSON"),
         ("[" * 100_000, "line 2 is not JSON"),
-        ("[1]", "line 2 is no object"),
+        ("[1]", "line 2 is not an object"),
         ('{"title": "a"}', 'line 2 must have "title" and "text"'),
         ('{"title": 1, "text": "b"}', "line 2 must have"),
         ('{"title": "a", "text": "b", "url": 5}', "line 2 must have"),

@@ -498,7 +498,7 @@ def test_a_cache_that_cannot_be_written_costs_no_reply(server, make, tmp_path):
     tavily = make(cache=tmp_path / "c")
     (tmp_path / "c").rmdir()
     (tmp_path / "c").touch()
-    with pytest.warns(RuntimeWarning, match="going on without it"):
+    with pytest.warns(RuntimeWarning, match="continuing without it"):
         assert tavily.search("a", 5) == HITS
 
 

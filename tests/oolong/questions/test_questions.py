@@ -145,7 +145,7 @@ def test_empty_golds_are_passed_over():
     once = SessionLog(HAND.rolls[:1], episodes=1, cast_table=TABLE)
     for index in range(20):
         assert ask(once, 0, index, ["roll_type_least", "rolls_total"]).family == "rolls_total"
-    with pytest.raises(OptionError, match="none of them can be asked"):
+    with pytest.raises(OptionError, match="none of them suits this log"):
         ask(once, 0, 0, ["roll_type_least", "spell_most", "spells_by_character", "rolls_cumulative"])
     with pytest.raises(OptionError, match="'rolls_totall'"):
         ask(once, 0, 0, ["rolls_totall"])

@@ -132,7 +132,7 @@ def test_rows_and_players(folder):
 
 
 def test_missing_files_are_named(folder):
-    with pytest.raises(OptionError, match=r"lacks rolls\.tsv"):
+    with pytest.raises(OptionError, match=r"has no rolls\.tsv"):
         load_episodes(folder)
     (folder / "rolls.tsv").write_text("Episode\tCharacter\n", encoding="utf-8")
     with pytest.raises(OptionError, match="Type of Roll"):
