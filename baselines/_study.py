@@ -12,6 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from rao_envs.extras import extra
+
 __all__ = ["HERE", "RESULTS", "Row", "draw", "measured", "write_tables"]
 
 HERE = Path(__file__).parent
@@ -62,10 +64,11 @@ def draw(path: Path, *, docs: Path | None = None, panels: int = 1, width: float 
         panels: how many, side by side.
         width: in inches.
     """
-    import matplotlib
+    with extra("plot", "drawing"):
+        import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
 
     matplotlib.rcParams["svg.hashsalt"] = path.stem
     figure, axes = pyplot.subplots(1, panels, figsize=(width, 3.6), layout="constrained", squeeze=False)

@@ -25,12 +25,12 @@ import typer
 from _study import RESULTS, Row, measured, write_tables
 
 from rao_deepdive import DeepDiveEnv, Query, generate, pages
-from rao_deepdive.graph import Graph
-from rao_deepdive.proof import prove
-from rao_deepdive.questions import HOPS, QUESTION_KINDS
-from rao_deepdive.reader import read_web
+from rao_deepdive.questions.generator import HOPS, QUESTION_KINDS
+from rao_deepdive.questions.proof import prove
 from rao_deepdive.search import FullTextSearch, build_index
 from rao_deepdive.tasks import DEFAULT_SIZE, open_web
+from rao_deepdive.web.graph import Graph
+from rao_deepdive.web.reader import read_web
 from rao_envs.policies import ScriptedPolicy
 from rao_envs.rollout import stream
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from rao_envs import metrics
+from rao_envs.extras import extra
 from rao_envs.policies import ScriptedPolicy
 from rao_envs.rollout import stream
 from rao_oolong import OolongRealEnv
@@ -115,14 +116,12 @@ def tables(rows: Sequence[Row]) -> str:
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Draw score against length, where matplotlib is installed."""
-    try:
+    """Draw score against length."""
+    with extra("plot", "drawing"):
         import matplotlib
 
         matplotlib.use("Agg")
         from matplotlib import pyplot
-    except ImportError:
-        return
     matplotlib.rcParams["svg.hashsalt"] = "oolong"
     figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
     for policy, style in (("recursive", "o-"), ("single", "s--"), ("shortcut", "^:")):

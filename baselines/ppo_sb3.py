@@ -18,16 +18,19 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from _study import HERE, RESULTS, Row, draw, measured, write_tables
-from sb3_contrib import MaskablePPO
-from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.env_util import make_vec_env
 
+from rao_envs.extras import extra
 from rao_envs.interop.sb3 import RAOCallback, RAOMaskableRolloutBuffer
 from rao_textcraft.numeric import NumericTextCraft, Schedule
+
+with extra("sb3", "baselines/ppo_sb3.py"):
+    import torch
+    from sb3_contrib import MaskablePPO
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.env_util import make_vec_env
 
 SEEDS = (0, 1, 2)
 ALGORITHMS = {"ppo": "PPO", "masked": "MaskablePPO", "rao": "MaskablePPO, RAO credit"}

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from _study import HERE, RESULTS, draw, write_tables
 
 import rao_envs
 from rao_envs import ExecutionTree, RecursiveEnv, Task, metrics
+from rao_envs.extras import extra
 from rao_envs.policies import GPTPolicy, ScriptedPolicy, View
 from rao_envs.policies.gpt import save_gpt
 from rao_envs.rollout import stream
@@ -39,6 +39,9 @@ from rao_textcraft import generator
 from rao_textcraft.cookbook import Cookbook, Ingredient, Recipe
 from rao_textcraft.tasks import Difficulty, assign_splits, draw_task
 from rao_textcraft.world import TextCraftWorld, describe
+
+with extra("train", "baselines/rao_gpt.py"):
+    import torch
 
 ENV = "TextCraftSynth-v0"
 CONTEXT = 512

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
@@ -15,6 +15,7 @@ from rao_envs.engine.checkpoint import pack, pack_engine, unpack, unpack_engine
 from rao_envs.engine.rules import Rules
 from rao_envs.errors import CorruptCheckpoint, EpisodeOver, OptionError
 from rao_envs.events import Event
+from rao_envs.options import check_options
 from rao_envs.sandbox.base import Sandbox
 from rao_envs.spaces import TextSpace
 from rao_envs.tree import ExecutionTree
@@ -69,6 +70,15 @@ class RecursiveEnv(gym.Env[str, str]):
     difficulties: ClassVar[tuple[str, ...]] = ()
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's own type)
 
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Refuse unknown options and values of a wrong type, whatever subclass they are meant for.
+
+        Raises:
+            OptionError: names the class, the option, the closest name and all known names.
+        """
+        check_options(cls, args, options)
+        return super().__new__(cls)
+
     def __init__(
         self,
         tasks: TaskSource,
@@ -77,7 +87,7 @@ class RecursiveEnv(gym.Env[str, str]):
         action_format: str = "code",
         limits: Limits | Mapping[str, Any] | None = None,
         recursive: bool = True,
-        latency: Latency | None = None,
+        latency: Callable[[int, int], float] | None = None,
         token_counter: TokenCounter = count_tokens,
         sandbox: Sandbox | None = None,
         render_mode: str | None = None,
@@ -90,7 +100,8 @@ class RecursiveEnv(gym.Env[str, str]):
             action_format: "code" or "calls".
             limits: a `Limits`, or a dict of those that differ from the default.
             recursive: whether agents may launch subagents; False makes the single-agent environment.
-            latency: what a message costs in virtual time where it was not measured.
+            latency: (prompt tokens, output tokens) -> virtual seconds of a message whose latency was not measured;
+                None takes `Latency()`.
             token_counter: counts the tokens of one message.
             sandbox: where code runs; None uses the pool that this process shares.
             render_mode: None or "ansi" (the tree as text).
@@ -100,16 +111,13 @@ class RecursiveEnv(gym.Env[str, str]):
         """
         if render_mode not in (None, "ansi"):
             raise OptionError("render_mode", render_mode, "must be None or 'ansi'")
-        for name, value in (("latency", latency or Latency()), ("token_counter", token_counter)):
-            if not callable(value):
-                raise OptionError(name, value, "must be callable; see rao_envs.Latency and count_tokens")
         self.render_mode = render_mode
         self.tasks = tasks
         self.rules = Rules(
             format=_format(action_format, sandbox),
             limits=_limits(limits),
             recursive=bool(recursive),
-            latency=latency or Latency(),
+            latency=Latency() if latency is None else latency,
             count=token_counter,
         )
         self.observation_space = TextSpace(_MAX_TEXT)
@@ -223,9 +231,31 @@ class RecursiveEnv(gym.Env[str, str]):
         """The rollout's world, for analysis; agents never see it."""
         return self._running().world
 
+    @property
+    def rollout_seed(self) -> int:
+        """What the rollout's random streams are hashed from: drawn by `reset`, and kept by checkpoints."""
+        return self._running().seed
+
     def abort(self, reason: str) -> None:
         """End the rollout and mark it invalid: the infrastructure failed, the policy is not to blame."""
         self._running().abort(reason)
+
+    def truncate(self) -> tuple[Event, ...]:
+        """End a running rollout by a limit of the caller's, such as Gymnasium's `TimeLimit`.
+
+        The tree is then finished: the root has failed with status "turns", and nodes below it that were still at
+        work with status "cancelled"; ``tree.meta["truncated"]`` is True. A rollout that is over stays as it is.
+
+        Returns:
+            The events that this adds.
+
+        Raises:
+            EpisodeOver: `reset` was not called.
+        """
+        events = self._running().truncate()
+        if events:
+            self.tree.meta["truncated"] = True
+        return events
 
     # Checkpoints ----------------------------------------------------------------------------------------
 

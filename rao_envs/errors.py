@@ -18,6 +18,7 @@ __all__ = [
     "NotReady",
     "OptionError",
     "RaoError",
+    "SinkInUse",
     "ToolError",
 ]
 
@@ -44,6 +45,23 @@ class OptionError(CallerError, ValueError):
     def __init__(self, name: str, value: object, mend: str) -> None:
         """Say which option, what it was given, and what to give instead."""
         super().__init__(f"{name}={value!r}: {mend}")
+
+
+class SinkInUse(OptionError):
+    """A file of trees has a writer already; two would mix their rollouts.
+
+    Attributes:
+        holder: id of the process that writes it; None where the system does not tell.
+    """
+
+    def __init__(self, name: str, path: str, holder: int | None, here: int) -> None:
+        """Say which argument names the file, which process writes it, and (as `here`) which one this is."""
+        self.holder = holder
+        who = "another writer" if holder is None else f"process {holder}"
+        fix = f"is being written by {who}; wait until it is done, or use another file"
+        if holder == here:
+            fix = "is being written in this process already; close that writer first, or use another file"
+        super().__init__(name, path, fix)
 
 
 class EpisodeOver(CallerError, RuntimeError):

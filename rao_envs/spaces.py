@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from multiprocessing.heap import BufferWrapper
+from typing import Any, overload
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector.utils import create_shared_memory, read_from_shared_memory, write_to_shared_memory
 
-__all__ = ["TextSpace"]
+__all__ = ["SharedTexts", "TextSpace"]
 
 _SAMPLE_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789 ()[]{}:,.'\"_=\n"
 _SAMPLE_LENGTH = 48
@@ -44,3 +47,71 @@ class TextSpace(spaces.Text):
     def __eq__(self, other: object) -> bool:
         """Two text spaces are equal when they admit the same lengths."""
         return isinstance(other, TextSpace) and other.max_length == self.max_length
+
+
+class SharedTexts(Sequence[str]):
+    """One text for each environment, in memory that the processes of a vector environment share.
+
+    Gymnasium's own shared memory cannot carry `Text` observations: it stores the index of every character within
+    the alphabet, and reads the texts once, before there are any. This is a live sequence; `copy.deepcopy`, which
+    Gymnasium applies to what it returns, gives the tuple of the present texts. A text is stored as its length and
+    its UTF-8. Memory that no text has reached is never touched, so the room for long texts costs nothing.
+    """
+
+    _LENGTH = 8
+    _BYTES_PER_CHARACTER = 4
+
+    def __init__(self, texts: int, max_length: int) -> None:
+        """Make room for so many texts of up to `max_length` characters, all of them empty."""
+        self._texts = texts
+        self._size = self._LENGTH + self._BYTES_PER_CHARACTER * max_length
+        self._buffer = BufferWrapper(texts * self._size)
+        for i in range(texts):
+            self.write(i, "")
+
+    def write(self, i: int, text: str) -> None:
+        """Replace text number `i`."""
+        data = text.encode("utf-8", "surrogatepass")
+        memory, start = self._buffer.create_memoryview(), i * self._size
+        memory[start : start + self._LENGTH] = len(data).to_bytes(self._LENGTH, "little")
+        memory[start + self._LENGTH : start + self._LENGTH + len(data)] = data
+
+    def _read(self, i: int) -> str:
+        memory, start = self._buffer.create_memoryview(), i * self._size
+        length = int.from_bytes(memory[start : start + self._LENGTH], "little")
+        data = memory[start + self._LENGTH : start + self._LENGTH + length]
+        return bytes(data).decode("utf-8", "surrogatepass")
+
+    def __len__(self) -> int:
+        return self._texts
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> tuple[str, ...]: ...
+
+    def __getitem__(self, i: int | slice) -> str | tuple[str, ...]:
+        numbers = range(self._texts)[i]
+        return self._read(numbers) if isinstance(numbers, int) else tuple([self._read(number) for number in numbers])
+
+    def __deepcopy__(self, memo: object) -> tuple[str, ...]:
+        return self[:]
+
+
+def _create(space: TextSpace, n: int = 1, ctx: object = None) -> SharedTexts:
+    return SharedTexts(n, space.max_length)
+
+
+def _read(space: TextSpace, shared_memory: SharedTexts, n: int = 1) -> SharedTexts:
+    return shared_memory
+
+
+def _write(space: TextSpace, index: int, values: str, shared_memory: SharedTexts) -> None:
+    shared_memory.write(index, values)
+
+
+# Gymnasium's annotations list the memories of its own spaces only.
+_register: Any = ((create_shared_memory, _create), (read_from_shared_memory, _read), (write_to_shared_memory, _write))
+for _generic, _ours in _register:
+    _generic.register(TextSpace, _ours)

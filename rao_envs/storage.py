@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+import warnings
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
-from rao_envs.errors import CorruptTree
+from rao_envs.errors import CorruptTree, SinkInUse
+from rao_envs.locks import LocksUnsupported, holder, lock, unlock
 from rao_envs.tree import ExecutionTree
 
 __all__ = ["TreeWriter", "read_trees"]
@@ -19,9 +24,12 @@ _BLOCK = 1 << 16
 class TreeWriter:
     """Append trees to a JSON Lines file; every `write` is on its way to the disk when it returns.
 
-    A file has one writer at a time, and any number of readers (`read_trees`). A process that dies while
-    writing leaves a torn last line; the next writer cuts it off. A write that fails (say, the disk is full)
-    takes back what it wrote, so that the file stays whole and the write can be tried again.
+    A file has one writer at a time, and any number of readers (`read_trees`). A second writer, in whatever process,
+    is refused. The lock goes when its holder closes the file or dies; a process that is forked from the holder
+    gets its writers closed. On a file system without locks a `RuntimeWarning` says that nobody watches over this.
+
+    A process that dies while writing leaves a torn last line; the next writer cuts it off. A write that fails (say,
+    the disk is full) takes back what it wrote, so that the file stays whole and the write can be tried again.
 
         with TreeWriter("runs/eval.jsonl") as writer:
             writer.write(tree)
@@ -30,21 +38,33 @@ class TreeWriter:
         path: the file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], append: bool = True) -> None:
+    def __init__(self, path: str | os.PathLike[str], append: bool = True, *, name: str = "path") -> None:
         """Open the file, and make the directories above it.
 
         Args:
             path: the file.
             append: keep the trees that it holds; False starts anew.
+            name: what the caller calls the file, for errors.
 
         Raises:
+            SinkInUse: the file has a writer already.
             OSError: the file cannot be written.
         """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Unbuffered: after a failed write, nothing is left over that a later one would put into the file.
-        self._file = open(self.path, "a+b" if append else "w+b", buffering=0)  # noqa: SIM115 (see close)
-        self._mend()
+        # Not "w": until the lock is ours, the content is somebody else's. Unbuffered: after a failed write, nothing is
+        # left over that a later one would put into the file.
+        self._file = self._opened = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (see close)
+        try:
+            self._lock(name)
+            if append:
+                self._repair()
+            elif _is_regular(self._file):
+                self._file.truncate(0)
+        except BaseException:
+            self._file.close()
+            raise
+        _open_writers.add(self)
 
     def write(self, tree: ExecutionTree) -> None:
         """Append one tree.
@@ -65,6 +85,8 @@ class TreeWriter:
 
     def close(self) -> None:
         """Close the file; closing twice does nothing."""
+        if not self._opened.closed:
+            unlock(self._opened)
         self._file.close()
 
     def __enter__(self) -> TreeWriter:
@@ -77,7 +99,20 @@ class TreeWriter:
         """Close the file."""
         self.close()
 
-    def _mend(self) -> None:
+    def _lock(self, name: str) -> None:
+        if not _is_regular(self._file):
+            return  # a pipe, or /dev/null: nothing there to spoil
+        try:
+            if not lock(self._file):
+                raise SinkInUse(name, str(self.path), holder(self._file), os.getpid())
+        except LocksUnsupported as error:
+            warnings.warn(
+                f"{self.path}: its file system has no locks ({error}); see to it yourself that it has one writer",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    def _repair(self) -> None:
         """Cut off a torn last line; if all but its newline is there, end it instead."""
         size = start = self._file.seek(0, os.SEEK_END)
         tail = b""
@@ -92,6 +127,19 @@ class TreeWriter:
             self._file.write(b"\n")
         else:
             self._file.truncate(size - len(torn))
+
+
+_open_writers: weakref.WeakSet[TreeWriter] = weakref.WeakSet()
+
+
+def _leave_files_to_the_parent() -> None:
+    """Close what a forked process inherited: it would keep the lock when its parent is gone."""
+    for writer in list(_open_writers):
+        writer._file.close()
+
+
+if hasattr(os, "register_at_fork"):  # there is no fork on Windows
+    os.register_at_fork(after_in_child=_leave_files_to_the_parent)
 
 
 def read_trees(path: str | os.PathLike[str], *, strict: bool = False) -> Iterator[ExecutionTree]:
@@ -119,6 +167,10 @@ def read_trees(path: str | os.PathLike[str], *, strict: bool = False) -> Iterato
             except CorruptTree as error:
                 raise CorruptTree(f"{os.fspath(path)}, line {number}: {error}") from error
             yield tree
+
+
+def _is_regular(file: IO[bytes]) -> bool:
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 
 def _is_json(line: bytes) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast, overload
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 
 from rao_envs.errors import CorruptTree
 from rao_envs.events import (
@@ -25,6 +26,7 @@ from rao_envs.events import (
     event_from_dict,
     event_to_dict,
 )
+from rao_envs.log import EventLog
 
 if TYPE_CHECKING:
     import networkx
@@ -59,11 +61,15 @@ class Turn:
     prompt_tokens: int
     output_tokens: int
     sample: Sample | None
-    children: list[int]
+    children: Sequence[int] = ()
     observation: str | None = None
     end: float | None = None
     calls: int = 0
     fault: Fault | None = None
+
+
+_Row: TypeAlias = tuple[Any, ...]
+_row = attrgetter(*(field.name for field in fields(Turn)))
 
 
 class Messages(Sequence[Message]):
@@ -73,13 +79,14 @@ class Messages(Sequence[Message]):
     The view's length is fixed when it is made; later turns do not appear in it.
     """
 
-    __slots__ = ("_length", "_node")
+    __slots__ = ("_length", "_node", "_turns")
 
     def __init__(self, node: Node) -> None:
         """View the chat of `node` as it stands now."""
         self._node = node
-        open_turn = bool(node.turns) and node.turns[-1].observation is None
-        self._length = 2 + 2 * len(node.turns) - open_turn
+        self._turns = turns = node.turns
+        open_turn = bool(turns) and turns[-1].observation is None
+        self._length = 2 + 2 * len(turns) - open_turn
 
     @overload
     def __getitem__(self, index: int) -> Message: ...
@@ -98,7 +105,7 @@ class Messages(Sequence[Message]):
         if place < 2:
             node = self._node
             return {"role": "user", "content": node.opening} if place else {"role": "system", "content": node.system}
-        turn = self._node.turns[(place - 2) // 2]
+        turn = self._turns[(place - 2) // 2]
         if place % 2 == 0:
             return {"role": "assistant", "content": turn.action}
         return {"role": "user", "content": turn.observation or ""}
@@ -138,16 +145,17 @@ class Node:
         opening: its first user message.
         budget: turns it was granted.
         may_delegate: whether it may launch subagents; None in a log that does not say.
-        turns: what it did.
         children: ids of the nodes it launched.
         status: why it ended; None while it lives.
         result: what it handed to `finish`.
-        verdict: its own success; None while it lives.
+        success: own success in [0, 1]; None while it lives, or if unjudged.
         spawned_at: virtual time at which it was launched.
         returned_at: virtual time at which it ended; None while it lives.
     """
 
     __slots__ = (
+        "_turns",
+        "_why",
         "budget",
         "children",
         "depth",
@@ -162,9 +170,8 @@ class Node:
         "returned_at",
         "spawned_at",
         "status",
+        "success",
         "system",
-        "turns",
-        "verdict",
         "waits",
     )
 
@@ -182,14 +189,32 @@ class Node:
         self.may_delegate: bool | None = event.may_delegate
         if self.may_delegate is None and parent is not None:
             self.may_delegate = parent.may_delegate
-        self.turns: list[Turn] = []
-        self.children: list[int] = []
+        self._turns: list[Turn] | tuple[_Row, ...] = []
+        self.children: Sequence[int] = ()
         self.waits: dict[int, None] = {}
         self.status: Status | None = None
         self.result: Any = None
-        self.verdict: Verdict | None = None
+        self.success: float | None = None
+        self._why: tuple[str, str] | None = None  # a tuple of texts costs the garbage collector nothing
         self.spawned_at = event.time
         self.returned_at: float | None = None
+
+    @property
+    def turns(self) -> Sequence[Turn]:
+        """What it did; made anew at each reading once it is over."""
+        turns = self._turns
+        return turns if isinstance(turns, list) else [Turn(*row) for row in turns]
+
+    def act(self, turn: Turn) -> None:
+        """Begin a turn."""
+        assert isinstance(self._turns, list)
+        self._turns.append(turn)
+
+    def pack(self) -> None:
+        """Give the turns of a node that is over a form that costs the garbage collector nothing."""
+        turns = self._turns
+        if isinstance(turns, list) and not (turns and turns[-1].sample):
+            self._turns = tuple(map(_row, turns))
 
     @property
     def waits_for(self) -> tuple[int, ...]:
@@ -197,9 +222,9 @@ class Node:
         return tuple(self.waits)
 
     @property
-    def success(self) -> float | None:
-        """Own success in [0, 1]; None while it lives or if unjudged."""
-        return self.verdict.success if self.verdict else None
+    def verdict(self) -> Verdict | None:
+        """Own success, who says so, and why; None while it lives."""
+        return None if self._why is None else Verdict(self.success, *self._why)
 
     @property
     def address(self) -> str:
@@ -221,7 +246,7 @@ class ExecutionTree:
     """A finished or running rollout.
 
     Attributes:
-        events: the log; append with `apply` only.
+        events: the log, read like a list; append with `apply` only.
         nodes: the nodes by id; ``nodes[0]`` is the root.
         task: what the root was asked: at least "id" (JSON).
         meta: what the collector knows of the rollout, such as "rollout", "seed", "policy" (JSON).
@@ -232,7 +257,7 @@ class ExecutionTree:
 
     def __init__(self, meta: Mapping[str, Any] | None = None) -> None:
         """Start an empty tree."""
-        self.events: list[Event] = []
+        self.events = EventLog()
         self.nodes: list[Node] = []
         self.task: Mapping[str, Any] = {}
         self.meta: dict[str, Any] = dict(meta or {})
@@ -248,6 +273,7 @@ class ExecutionTree:
         tree = cls(meta)
         for event in sorted(events, key=lambda event: event.seq):
             tree.apply(event)
+        tree.events.pack()
         return tree
 
     def apply(self, event: Event) -> None:
@@ -256,17 +282,27 @@ class ExecutionTree:
         Raises:
             CorruptTree: the event cannot follow the log so far; the tree is unchanged.
         """
-        if event.seq != len(self.events):
-            raise CorruptTree(f"event seq={event.seq} where {len(self.events)} was due: missing or doubled")
-        if isinstance(event, Spawned):
-            self._spawn(event)
-        elif isinstance(event, Aborted):
-            self.invalid = event.reason
+        log = self.events
+        if event.seq != log.size:
+            raise CorruptTree(f"event seq={event.seq} where {log.size} was due: missing or doubled")
+        kind = type(event)
+        if kind is Spawned:
+            self._spawn(cast(Spawned, event))
+        elif kind is Aborted:
+            self.invalid = cast(Aborted, event).reason
         else:
             if not 0 <= event.node < len(self.nodes):
                 raise CorruptTree(f"event seq={event.seq} concerns node {event.node}, which was never spawned")
-            self._happen(event, self.nodes[event.node])
-        self.events.append(event)
+            node = self.nodes[event.node]
+            if node.status is not None:
+                raise CorruptTree(f"event seq={event.seq}: node {node.id} has already returned")
+            if kind is Acted:
+                self._act(node, cast(Acted, event))
+            elif kind is Returned:
+                self._end(node, cast(Returned, event))
+            else:
+                self._happen(node, event)
+        log.append(event)
 
     def _spawn(self, event: Spawned) -> None:
         if event.node != len(self.nodes):
@@ -280,47 +316,45 @@ class ExecutionTree:
             raise CorruptTree(f"event seq={event.seq}: node {parent.id} launches outside of a turn")
         self.nodes.append(Node(event, parent))
         if parent is not None:
-            parent.children.append(event.node)
-            parent.turns[-1].children.append(event.node)
+            parent.children = _with(parent.children, event.node)
+            turn = parent.turns[-1]
+            turn.children = _with(turn.children, event.node)
 
-    def _happen(self, event: Event, node: Node) -> None:
-        kind = type(event)
-        if node.status is not None:
-            raise CorruptTree(f"event seq={event.seq}: node {node.id} has already returned")
+    def _act(self, node: Node, event: Acted) -> None:
+        if node.turns and node.turns[-1].observation is None:
+            raise CorruptTree(f"event seq={event.seq}: node {node.id} acts while its turn is open")
+        node.act(_turn(event))
+
+    def _happen(self, node: Node, event: Event) -> None:
+        """Change the open turn of a node."""
         turn = node.turns[-1] if node.turns else None
-        is_open = turn is not None and turn.observation is None
-        if kind is Acted:
-            if is_open:
-                raise CorruptTree(f"event seq={event.seq}: node {node.id} acts while its turn is open")
-            node.turns.append(_turn(cast(Acted, event)))
-        elif kind is Returned:
-            self._end(node, cast(Returned, event))
-        elif turn is None or not is_open:
+        if turn is None or turn.observation is not None:
             raise CorruptTree(f"event seq={event.seq}: node {node.id} has no open turn")
-        elif kind is Observed:
-            seen = cast(Observed, event)
-            turn.observation, turn.end = seen.observation, seen.time
-            turn.calls, turn.fault = seen.calls, seen.fault
+        if isinstance(event, Observed):
+            turn.observation, turn.end = event.observation, event.time
+            turn.calls, turn.fault = event.calls, event.fault
             node.waits = {}
-        elif kind is Blocked:
-            on = cast(Blocked, event).on
-            if not on or not set(on) <= set(turn.children):
-                raise CorruptTree(f"event seq={event.seq}: node {node.id} waits for {on}, not launched in its turn")
-            node.waits = dict.fromkeys(on)
-        else:
-            child = cast(Resumed, event).child
-            if child not in node.waits:
-                raise CorruptTree(f"event seq={event.seq}: node {node.id} does not wait for {child}")
-            del node.waits[child]
+        elif isinstance(event, Blocked):
+            if not event.on or not set(event.on) <= set(turn.children):
+                raise CorruptTree(
+                    f"event seq={event.seq}: node {node.id} waits for {event.on}, not launched in its turn"
+                )
+            node.waits = dict.fromkeys(event.on)
+        elif isinstance(event, Resumed):
+            if event.child not in node.waits:
+                raise CorruptTree(f"event seq={event.seq}: node {node.id} does not wait for {event.child}")
+            del node.waits[event.child]
 
     def _end(self, node: Node, event: Returned) -> None:
         if event.status not in STATUSES:
             raise CorruptTree(f"event seq={event.seq}: status {event.status!r:.80}; known: {', '.join(STATUSES)}")
         if any(self.nodes[child].status is None for child in node.children):
             raise CorruptTree(f"event seq={event.seq}: node {node.id} returns while its children live")
-        node.status, node.result, node.verdict = event.status, event.result, event.verdict
-        node.returned_at = event.time
+        verdict = event.verdict
+        node.status, node.result, node.returned_at = event.status, event.result, event.time
+        node.success, node._why = verdict.success, (verdict.source, verdict.why)
         node.waits = {}
+        node.pack()
 
     @property
     def root(self) -> Node:
@@ -414,7 +448,7 @@ class ExecutionTree:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the log: it is the truth, and the rest follows from it."""
-        return (_rebuild, (self.events, self.meta))
+        return (_rebuild, (list(self.events), self.meta))
 
 
 def _turn(event: Acted) -> Turn:
@@ -425,8 +459,15 @@ def _turn(event: Acted) -> Turn:
         event.prompt_tokens,
         event.output_tokens,
         event.sample,
-        [],
     )
+
+
+def _with(children: Sequence[int], child: int) -> Sequence[int]:
+    """Add a child; most nodes have none, and share one empty tuple."""
+    if isinstance(children, list):
+        children.append(child)
+        return children
+    return [*children, child]
 
 
 def _rebuild(events: Iterable[Event], meta: Mapping[str, Any]) -> ExecutionTree:

@@ -1,18 +1,23 @@
 """The face: Gymnasium's contract, what `info` holds, chats, rendering, recording, and specs that travel."""
 
+import inspect
 import pickle
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 import gymnasium as gym
+import numpy as np
 import pytest
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.utils.env_checker import check_env
 
 import rao_envs
-from rao_envs import Action, ExecutionTree, RecordTrees, Task, read_trees
-from rao_envs.errors import OptionError
+from rao_envs import Action, ExecutionTree, RecordTrees, RecursiveEnv, Task, read_trees
+from rao_envs.errors import OptionError, SinkInUse
 from rao_envs.events import Acted, Observed, Spawned
 from rao_envs.registration import ENVIRONMENTS
 from rao_envs.sandbox.monty import default_sandbox
@@ -62,7 +67,7 @@ def test_environments_run_in_a_vector(env_id, action_format):
 def test_environments_run_in_processes(action_format):
     # Spawned, not forked: a sandbox that has started workers does not survive a fork.
     make = partial(gym.make, "rao_envs:TextCraftSynth-v0", depth=2, action_format=action_format)
-    envs = gym.vector.AsyncVectorEnv([make] * 2, shared_memory=False, context="spawn")
+    envs = gym.vector.AsyncVectorEnv([make] * 2, context="spawn")
     try:
         observations, _ = envs.reset(seed=[1, 2])
         assert all(text.startswith("Craft ") for text in observations)
@@ -112,22 +117,111 @@ def test_registering_twice_changes_nothing():
 
 IMPOSSIBLE = [
     {"difficulty": "trivial"},
+    {"difficulty": ""},
     {"split": "dev"},
     {"limits": {"max_turns": 0}},
+    {"limits": {"turns": 5}},
     {"action_format": "xml"},
+    {"recursive": "no"},
+    {"render_mode": "human"},
 ]
-NO_DEPTHS = [{"depth": 0}, {"depth": 99}, {"depth": 2.0}, {"depth": 2, "difficulty": "easy"}]
+OWN = {
+    "DeepDive-v0": [
+        {"hops": 9},
+        {"hops": 2, "difficulty": "easy"},
+        {"kind": "star"},
+        {"size": 7},
+        {"search": "bing"},
+        {"questions": "none.jsonl"},
+        {"corpus": "none.jsonl"},
+    ],
+    "OolongReal-v0": [
+        {"tokens": 10},
+        {"tokens": 10**9},
+        {"tokens": 8_000, "difficulty": "easy"},
+        {"episodes": 0},
+        {"knobs": {"noise": 2}},
+        {"knobs": {"nois": 1}},
+        {"families": ["rols"]},
+        {"families": []},
+        {"data": "nowhere"},
+    ],
+    "TextCraft-v0": [{"depth": 0}, {"depth": 5}, {"depth": 2, "difficulty": "easy"}, {"recipes": "nowhere"}],
+    "TextCraftSynth-v0": [{"depth": 0}, {"depth": 99}, {"depth": 2, "difficulty": "easy"}],
+}
 
 
+@pytest.mark.filterwarnings("ignore:.*possible render_modes")
 @pytest.mark.parametrize(
-    ("env_id", "options"),
-    [(env_id, options) for env_id in IDS for options in IMPOSSIBLE]
-    + [(env_id, options) for env_id in IDS if env_id.startswith("TextCraft") for options in NO_DEPTHS],
+    ("env_id", "options"), [(env_id, options) for env_id in IDS for options in IMPOSSIBLE + OWN[env_id]]
 )
-def test_impossible_options_are_refused_when_the_environment_is_made(env_id, options):
-    name = next(iter(options))
-    with pytest.raises(ValueError, match="max_turns" if name == "limits" else name):
+def test_impossible_options_are_refused_by_name_when_the_environment_is_made(env_id, options):
+    name, value = list(options.items())[-1]
+    named = {"max_turns": "max_turns=0", "noise": "noise=2"}.get(next(iter(value)) if isinstance(value, dict) else "")
+    with pytest.raises(OptionError) as refused:
         gym.make(env_id, **options)
+    text = str(refused.value)
+    assert text.startswith(named or f"{name}="), text
+    assert isinstance(value, dict) or repr(value).strip("[]") in text
+
+
+def options_of(env_class):
+    """Every option of an environment, its base class's included."""
+    for owner in (env_class, RecursiveEnv):
+        for name, parameter in inspect.signature(owner.__init__).parameters.items():
+            if name not in ("self", "tasks", "world") and parameter.kind is not parameter.VAR_KEYWORD:
+                yield name
+
+
+ALL_OPTIONS = [
+    (env_class, name) for entry in ENVIRONMENTS.values() for env_class in [load_env_creator(entry)]
+    for name in options_of(env_class)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("env_class", "name"), ALL_OPTIONS)
+def test_every_option_refuses_what_is_of_another_kind(env_class, name):
+    with pytest.raises(OptionError, match=f"^{name}=<object object .*>: must be "):
+        env_class(**{name: object()})
+
+
+def test_a_misspelt_option_is_named_with_its_environment_the_closest_name_and_all_names():
+    with pytest.raises(OptionError) as refused:
+        gym.make("TextCraftSynth-v0", dificulty="easy")
+    text = str(refused.value)
+    assert text.startswith(
+        "dificulty='easy': TextCraftSynthEnv has no such option; did you mean 'difficulty'? It takes"
+    )
+    assert all(name in text for name in options_of(load_env_creator(ENVIRONMENTS["TextCraftSynth-v0"])))
+    with pytest.raises(OptionError, match=r"qqq=1: RecursiveEnv has no such option\. It takes tasks, world, action_f"):
+        toy_env(qqq=1)
+
+
+def test_options_of_a_third_party_are_checked_by_its_own_annotations():
+    class Mine(RecursiveEnv):
+        def __init__(self, size: int = 3, mode: Literal["a", "b"] = "a", names: Sequence[str] = (), **options):
+            super().__init__(toy_task, ToyWorld, **options)
+            self.size = size
+
+    class Derived(Mine):
+        def __init__(self, extra: float | None = None, **options):
+            super().__init__(**options)
+
+    assert Derived(0.5, size=np.int64(4), mode="b", names=["x"], action_format="calls").size == 4
+    for options, message in (
+        ({"size": 2.5}, "size=2.5: must be a whole number"),
+        ({"size": True}, "size=True: must be a whole number"),
+        ({"mode": "c"}, "mode='c': must be one of 'a', 'b'"),
+        ({"names": 7}, "names=7: must be a Sequence"),
+        ({"extra": "x"}, "extra='x': must be a number or None"),
+        ({"tasks": toy_task}, "Derived has no such option"),
+        ({"latency": 3}, "latency=3: must be a Callable or None"),
+        ({"sandbox": 3}, r"sandbox=3: must be a Sandbox \(with open, restore, close\) or None"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            Derived(**options)
+    with pytest.raises(OptionError, match="extra='x'"):
+        Derived("x")
 
 
 # Reset ----------------------------------------------------------------------------------------------------------------
@@ -278,6 +372,8 @@ def test_trees_are_streamed_to_a_file_which_grows_and_is_appended_to(tmp_path):
     env = RecordTrees(toy_env(), path)
     trees = [play(env, 1)]
     assert list(read_trees(path)) == trees
+    with pytest.raises(SinkInUse, match=f"^sink='{path}'"):
+        RecordTrees(toy_env(), path)
     env.close()
     with RecordTrees(toy_env(), str(path)) as env:
         trees.append(play(env, 2))
@@ -333,6 +429,12 @@ class Counted:
         repl.close = close
         self.open_now.add(repl)
         return repl
+
+    def restore(self, tools, variables, state):
+        raise NotImplementedError
+
+    def close(self):
+        self.inner.close()
 
 
 def test_no_session_outlives_its_rollout():

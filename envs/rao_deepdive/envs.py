@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rao_deepdive.oracle import branching_oracle, recursive_oracle, sequential_oracle, single_oracle
-from rao_deepdive.questions import SPLITS
+from rao_deepdive.questions.generator import SPLITS
 from rao_deepdive.real import RealWorld, real_tasks
 from rao_deepdive.search import SearchBackend, Tavily, open_corpus
 from rao_deepdive.tasks import DEFAULT_SIZE, DIFFICULTIES, generated_tasks, open_web

@@ -7,8 +7,9 @@
 | `sequential_oracle` | hands every hop to a subagent, and never has two at work: what concurrency is measured against |
 | `single_oracle` | walks hop by hop, alone |
 
-They understand questions by `rao_deepdive.phrasing.parse` and pages by `rao_deepdive.reader.read_page`. All are
-functions of the node's view: what a node knows is read anew from its turns, so they survive checkpoints and forks.
+They understand questions by `rao_deepdive.questions.phrasing.parse` and pages by `rao_deepdive.web.reader.read_page`.
+All are functions of the node's view: they re-read what a node knows from its turns, so they survive checkpoints and
+forks.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from rao_deepdive.graph import hook_text
-from rao_deepdive.phrasing import noun, parse, phrase
-from rao_deepdive.query import Blur, Edge, Query
-from rao_deepdive.reader import Facts, read_page
+from rao_deepdive.questions.phrasing import noun, parse, phrase
+from rao_deepdive.questions.query import Blur, Edge, Query
+from rao_deepdive.web.graph import hook_text
+from rao_deepdive.web.reader import Facts, read_page
 from rao_envs import Node
 from rao_envs.policies import View
 

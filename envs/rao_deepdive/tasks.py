@@ -7,11 +7,11 @@ from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
-from rao_deepdive import graph as graphs
-from rao_deepdive import lexicon, names, wordings
-from rao_deepdive import pages as texts
-from rao_deepdive.questions import HOPS, QUESTION_KINDS, SPLITS, Question, ask
+from rao_deepdive.questions.generator import HOPS, QUESTION_KINDS, SPLITS, Question, ask
 from rao_deepdive.search import INDEX_VERSION, FullTextSearch, build_index, cached
+from rao_deepdive.web import graph as graphs
+from rao_deepdive.web import lexicon, names, wordings
+from rao_deepdive.web import pages as texts
 from rao_envs import Task
 from rao_envs.errors import OptionError
 from rao_envs.seeding import rng
@@ -88,7 +88,7 @@ def _hops(hops: int | None, difficulty: str | None) -> tuple[Sequence[int], str]
         if type(hops) is not int or hops not in HOPS:
             raise OptionError("hops", hops, f"must be from {HOPS[0]} to {HOPS[-1]}")
         return (hops,), f"{hops} hops"
-    name = difficulty or "medium"
+    name = "medium" if difficulty is None else difficulty
     if name not in DIFFICULTIES:
         raise OptionError("difficulty", difficulty, f"choose from {', '.join(DIFFICULTIES)}")
     fewest, most = DIFFICULTIES[name]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rao_deepdive import graph as graphs
+from rao_deepdive.judging.verify import GoalVerifier, judge_root
 from rao_deepdive.search import MAX_RESULTS, SearchBackend
-from rao_deepdive.verify import GoalVerifier, judge_root
+from rao_deepdive.web import graph as graphs
 from rao_envs import Node, Subtask, Task, ToolError, Verdict, World, tool
 from rao_envs.errors import OptionError
 from rao_envs.judges import Case, FirstOf, Judge

@@ -13,13 +13,13 @@ from rao_envs.errors import OptionError
 from rao_envs.judges import Judge
 from rao_envs.seeding import derive
 from rao_envs.world import TaskSource
-from rao_oolong.families import FAMILIES, ROLL_FAMILIES, Question, ask
-from rao_oolong.generator import generate
 from rao_oolong.oracle import recursive_oracle, shortcut_oracle, single_oracle
-from rao_oolong.published import PUBLISHED_SET, load_published
-from rao_oolong.real import load_episodes
-from rao_oolong.scenes import Knobs
-from rao_oolong.scoring import parse
+from rao_oolong.questions.answers import parse
+from rao_oolong.questions.families import FAMILIES, ROLL_FAMILIES, Question, ask
+from rao_oolong.real.episodes import load_episodes
+from rao_oolong.real.published import PUBLISHED_SET, load_published
+from rao_oolong.table.generator import generate
+from rao_oolong.table.scenes import Knobs
 from rao_oolong.world import OolongWorld, open_session
 
 __all__ = ["DIFFICULTIES", "SPLITS", "OolongRealEnv"]
@@ -118,7 +118,7 @@ class OolongRealEnv(RecursiveEnv):
         if split not in SPLITS:
             raise OptionError("split", split, f"choose from {', '.join(SPLITS)}")
         chosen = None if families is None else list(families)
-        if chosen is not None and (not chosen or (unknown := [name for name in chosen if name not in FAMILIES])):
+        if chosen is not None and (not chosen or (unknown := [name for name in chosen if name not in tuple(FAMILIES)])):
             raise OptionError("families", unknown if chosen else chosen, f"choose from {', '.join(FAMILIES)}")
         if data is None:
             tasks = _generated(tokens, difficulty, split, episodes, _knobs(knobs), chosen, task_seed)
@@ -128,8 +128,10 @@ class OolongRealEnv(RecursiveEnv):
             tasks = _published(None, split)
         elif Path(data).is_dir():
             tasks = _real(Path(data), split, episodes or 1, chosen, task_seed)
-        else:
+        elif Path(data).exists():
             tasks = _published(Path(data), split)
+        else:
+            raise OptionError("data", os.fspath(data), f"is no file and no folder, and not {PUBLISHED_SET!r}")
 
         def world(task: Task) -> OolongWorld:
             return OolongWorld(task, judge)

@@ -21,12 +21,12 @@ from typing import Any
 
 from rao_envs import Node
 from rao_envs.policies import View
-from rao_oolong.families import FAMILIES, Family, Params, parse_goal
-from rao_oolong.grammar import read
-from rao_oolong.log import SessionLog
-from rao_oolong.passages import read_heading
-from rao_oolong.patterns import PROGRAM, finish_tally
-from rao_oolong.scoring import render
+from rao_oolong.questions.answers import render
+from rao_oolong.questions.families import FAMILIES, Family, Params, parse_goal
+from rao_oolong.reading.grammar import read
+from rao_oolong.reading.patterns import PROGRAM, finish_tally
+from rao_oolong.session.log import SessionLog
+from rao_oolong.session.passages import read_heading
 
 __all__ = ["recursive_oracle", "shortcut_oracle", "single_oracle"]
 
@@ -87,10 +87,10 @@ def single_oracle(view: View) -> str:
 
 
 def shortcut_oracle(view: View) -> str:
-    """Count by keywords in a program that prints a tally and nothing of the text, then answer from the tally.
+    """Count keywords with a program that prints a tally and none of the text, then answer from the tally.
 
-    The patterns are those of `rao_oolong.shortcut`, without its memory for roll types. In the tool-call format there
-    is no program to run, and every piece of the text would have to be read: it answers 0 at once.
+    The patterns are those of `rao_oolong.reading.shortcut`, without its memory of roll types. The tool-call format has
+    no program to run, and every piece of the text would have to be read: there it answers 0 at once.
     """
     node = view.node
     say = _SPEAKERS[view.format]

@@ -11,16 +11,16 @@ from typing import Any
 from rao_envs import Node, Subtask, Task, ToolError, Verdict, World, tool
 from rao_envs.errors import OptionError
 from rao_envs.judges import Case, FirstOf, Judge
-from rao_oolong.families import FAMILIES
-from rao_oolong.generator import generate
-from rao_oolong.log import SessionLog
-from rao_oolong.passages import Book, Place
-from rao_oolong.published import PUBLISHED_SET, load_published
-from rao_oolong.real import load_episodes
-from rao_oolong.scenes import Knobs
-from rao_oolong.scoring import Answer, parse, render
-from rao_oolong.session import START, Session, line_starts
-from rao_oolong.verify import Verifier, gold_of, judge_root
+from rao_oolong.judging.verify import Verifier, gold_of, judge_root
+from rao_oolong.questions.answers import Answer, parse, render
+from rao_oolong.questions.families import FAMILIES
+from rao_oolong.real.episodes import load_episodes
+from rao_oolong.real.published import PUBLISHED_SET, load_published
+from rao_oolong.session.log import SessionLog
+from rao_oolong.session.passages import Book, Place
+from rao_oolong.session.transcript import START, Session, line_starts
+from rao_oolong.table.generator import generate
+from rao_oolong.table.scenes import Knobs
 
 __all__ = ["OolongWorld", "open_session", "text_session"]
 

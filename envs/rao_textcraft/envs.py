@@ -86,11 +86,11 @@ class TextCraftSynthEnv(RecursiveEnv):
             options: the rest of `RecursiveEnv`: action_format, latency, token_counter, sandbox, render_mode.
 
         Raises:
-            ValueError: an option has an impossible value.
+            OptionError: an option has an impossible value.
         """
         # A wrong option must be refused here, not at the first reset.
         generator.sample(task_seed, split, 0, difficulty=difficulty, depth=depth, world_seed=world_seed)
-        deepest = depth or generator.DIFFICULTIES[difficulty or "medium"].depths[1]
+        deepest = generator.DIFFICULTIES[difficulty or "medium"].depths[1] if depth is None else int(depth)
 
         def tasks(index: int) -> Task:
             drawn = generator.sample(task_seed, split, index, difficulty=difficulty, depth=depth, world_seed=world_seed)
@@ -162,7 +162,7 @@ class TextCraftEnv(RecursiveEnv):
             options: the rest of `RecursiveEnv`.
 
         Raises:
-            ValueError: an option has an impossible value.
+            OptionError: an option has an impossible value.
             ImportError: `minecraft-data` is not installed.
         """
         book = _cookbook(os.fspath(recipes))
@@ -187,7 +187,10 @@ def _cookbook(recipes: str) -> Cookbook:
         return minecraft.from_minecraft_data()
     if not os.path.isdir(recipes):
         raise OptionError("recipes", recipes, "must be 'builtin', 'minecraft-data' or a folder of recipe files")
-    return minecraft.from_folder(recipes)
+    try:
+        return minecraft.from_folder(recipes)
+    except ValueError as error:
+        raise OptionError("recipes", recipes, str(error)) from error
 
 
 def _task(drawn: CraftTask) -> Task:

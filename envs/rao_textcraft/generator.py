@@ -120,7 +120,7 @@ def sample(
         The task; its id names the world unless that is world 0.
 
     Raises:
-        ValueError: an argument out of range, or both difficulty and depth.
+        OptionError: an argument out of range, or both difficulty and depth.
     """
     made = world(world_seed)
     return draw_task(

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from rao_envs.extras import extra
 from rao_textcraft.builtin_recipes import RECIPES, TAGS
 from rao_textcraft.cookbook import Cookbook, Ingredient, Recipe
 from rao_textcraft.tasks import CraftTask, Difficulty, Splits, assign_splits, draw_task
@@ -57,7 +58,7 @@ def from_folder(path: str | Path) -> Cookbook:
     """
     root = Path(path)
     if not root.is_dir():
-        raise ValueError(f"path: {str(root)!r} is not a folder; give the folder that holds the recipe files")
+        raise ValueError(f"{str(root)!r} is not a folder; give the folder that holds the recipe files")
     folders = [f / "tags" / kind for f in (root, root.parent) for kind in ("items", "item")]
     tag_folder = next((f for f in folders if f.is_dir()), None)
     tags = TAGS if tag_folder is None else _read_tags(tag_folder)
@@ -70,7 +71,7 @@ def from_folder(path: str | Path) -> Cookbook:
             except ValueError as error:
                 raise ValueError(f"{file}: {error}") from error
     if not recipes:
-        raise ValueError(f"path: {str(root)!r} holds no crafting recipe; give a folder such as data/minecraft/recipe")
+        raise ValueError(f"{str(root)!r} holds no crafting recipe; give a folder such as data/minecraft/recipe")
     return Cookbook(recipes)
 
 
@@ -87,12 +88,8 @@ def from_minecraft_data(version: str = "1.19.2") -> Cookbook:
         ImportError: the package is not installed.
         ValueError: the installed package has no such version, or it is older than 1.13.
     """
-    try:
+    with extra("minecraft", "from_minecraft_data"):
         import minecraft_data
-    except ImportError as error:
-        raise ImportError(
-            'from_minecraft_data needs the package minecraft-data: pip install "rao-envs[minecraft]"'
-        ) from error
     try:
         data = minecraft_data(version)
     except KeyError:
@@ -135,7 +132,7 @@ def sample_minecraft(
         family: first part of the id; give every cookbook that is used side by side one of its own.
 
     Raises:
-        ValueError: an argument out of range, both difficulty and depth, or no target to be had.
+        OptionError: an argument out of range, both difficulty and depth, or no target to be had.
     """
     return draw_task(
         cookbook,

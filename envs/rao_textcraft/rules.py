@@ -21,21 +21,40 @@ __all__ = ["Cookbook", "CraftError", "Ingredient", "Recipe", "Workshop"]
 
 
 class _Node:
-    __slots__ = ("children", "made", "net", "nets", "open", "parent", "pool", "private", "used")
+    __slots__ = ("above", "children", "made", "net", "open", "parent", "pool", "private", "used")
 
-    def __init__(
-        self, parent: int | None, pool: dict[str, int], private: bool, above: tuple[dict[str, int], ...]
-    ) -> None:
+    def __init__(self, parent: int | None, above: _Node | None, pool: dict[str, int], private: bool) -> None:
         self.parent = parent
+        self.above = above
         self.pool = pool
         self.private = private
         self.open = True
-        self.children: set[int] = set()
+        self.children: frozenset[int] | set[int] = _CHILDLESS
         self.made: dict[str, int] = {}
         self.used: dict[str, int] = {}
         self.net: dict[str, int] = {}
-        # The node's own net and those of all its ancestors: a craft is entered in each of them.
-        self.nets = (self.net, *above)
+
+    def adopt(self, child: int) -> None:
+        """Note that a child is open below this node."""
+        if isinstance(self.children, set):
+            self.children.add(child)
+        else:
+            self.children = {child}
+
+    def enter(self, made: Mapping[str, int], used: Mapping[str, int]) -> None:
+        """Enter what this node has made and used in its own net and in those of all its ancestors."""
+        entry: _Node | None = self
+        while entry is not None:
+            net = entry.net
+            for name, count in used.items():
+                net[name] = net.get(name, 0) - count
+            for name, count in made.items():
+                net[name] = net.get(name, 0) + count
+            entry = entry.above
+
+
+_CHILDLESS: frozenset[int] = frozenset()
+"""Shared by all nodes without children: an empty set of their own would cost the garbage collector a visit each."""
 
 
 class Workshop:
@@ -79,9 +98,9 @@ class Workshop:
             self._require(pool, allotment)
             source, pool = pool, {}
             _move(source, pool, allotment)
-        self._nodes[node] = _Node(parent, pool, allotment is not None, () if above is None else above.nets)
+        self._nodes[node] = _Node(parent, above, pool, allotment is not None)
         if above is not None:
-            above.children.add(node)
+            above.adopt(node)
 
     def close(self, node: int) -> None:
         """End a node and all that are still open below it; private pools go back to where they came from.
@@ -94,8 +113,8 @@ class Workshop:
         entry = self._live(node)
         for child in tuple(entry.children):
             self.close(child)
-        above = None if entry.parent is None else self._nodes[entry.parent]
-        if above is not None:
+        above = entry.above
+        if above is not None and isinstance(above.children, set):
             above.children.discard(node)
         if entry.private:
             _move(entry.pool, self._stock if above is None else above.pool, dict(entry.pool))
@@ -128,10 +147,7 @@ class Workshop:
             used[name] = used.get(name, 0) + count
         pool[item] = pool.get(item, 0) + total
         entry.made[item] = entry.made.get(item, 0) + total
-        for net in entry.nets:
-            for name, count in spent.items():
-                net[name] = net.get(name, 0) - count
-            net[item] = net.get(item, 0) + total
+        entry.enter({item: total}, spent)
 
     def require(self, node: int, items: Mapping[str, int]) -> None:
         """Check that the node's pool holds these items (item -> units); nothing is taken.
@@ -202,18 +218,14 @@ class Workshop:
             above = None if parent is None else shop._nodes[parent]
             shared = shop._stock if above is None else above.pool
             pool = shared if private is None else dict(private)
-            entry = _Node(parent, pool, private is not None, () if above is None else above.nets)
+            entry = _Node(parent, above, pool, private is not None)
             entry.open = is_open
             entry.made.update(made)
             entry.used.update(used)
-            for net in entry.nets:
-                for name, count in used.items():
-                    net[name] = net.get(name, 0) - count
-                for name, count in made.items():
-                    net[name] = net.get(name, 0) + count
+            entry.enter(made, used)
             shop._nodes[node] = entry
             if above is not None and is_open:
-                above.children.add(node)
+                above.adopt(node)
         return shop
 
     def _known(self, node: int) -> _Node:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from rao_envs.errors import OptionError
+from rao_envs.options import one_of, whole
 from rao_envs.seeding import rng
 from rao_textcraft.cookbook import Cookbook
 from rao_textcraft.plan import base_need, closure
@@ -114,18 +115,15 @@ def draw_task(
         depth: exact crafting depth of the target instead of a difficulty.
 
     Raises:
-        ValueError: an argument out of range, both difficulty and depth, or no target to be had.
+        OptionError: an argument out of range, both difficulty and depth, or no target to be had.
     """
-    seed, index = operator.index(seed), operator.index(index)
-    if split not in SPLITS:
-        raise ValueError(f"split: {split!r} must be one of {', '.join(SPLITS)}")
-    if index < 0:
-        raise ValueError(f"index: {index} must be at least 0")
+    seed, index = whole("seed", seed), whole("index", index, 0)
+    one_of("split", split, SPLITS)
     label, depths = _depths_of(cookbook, difficulties, difficulty, depth)
     random = rng(family, seed, split, label, index)
     offered = [d for d in depths if splits.get((d, split))]
     if not offered:
-        raise ValueError(f"split: {split!r} has no target of {label}; choose another split or difficulty")
+        raise OptionError("split", split, f"has no target of {label}; choose another split or difficulty")
     chosen = random.choice(offered)
     item = random.choice(splits[chosen, split])
     named = difficulty or next((name for name, d in difficulties.items() if chosen <= d.depths[1]), [*difficulties][-1])
@@ -147,13 +145,11 @@ def _depths_of(
 ) -> tuple[str, Sequence[int]]:
     if depth is not None:
         if difficulty is not None:
-            raise ValueError(f"depth: {depth} and difficulty: {difficulty!r} exclude each other; give one")
-        if type(depth) is not int or not 1 <= depth <= cookbook.max_depth:
-            raise ValueError(f"depth: {depth!r} must be a whole number from 1 to {cookbook.max_depth}")
+            raise OptionError("difficulty", difficulty, f"goes without depth={depth!r}; give one of them")
+        depth = whole("depth", depth, 1, cookbook.max_depth)
         return f"depth-{depth}", (depth,)
     label = "medium" if difficulty is None else difficulty
-    if label not in difficulties:
-        raise ValueError(f"difficulty: {label!r} must be one of {', '.join(difficulties)}")
+    one_of("difficulty", label, difficulties)
     low, high = difficulties[label].depths
     return label, range(low, high + 1)
 

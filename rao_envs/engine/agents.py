@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from rao_envs.engine.waiting import Ending, Launches
 from rao_envs.steps import Session
@@ -43,41 +44,60 @@ class Agent:
 
 
 class ReadyNodes:
-    """The nodes that wait for an action, depth first."""
+    """The nodes that wait for an action, depth first.
 
-    __slots__ = ("_keys",)
+    Changes of many nodes at once cost no more than one pass over the list, so that a driver who asks everybody at
+    once can do so with a hundred thousand nodes.
+    """
 
-    def __init__(self, nodes: Iterable[Node] = ()) -> None:
-        """Start with these nodes."""
-        self._keys = sorted((node.path, node.id) for node in nodes)
+    __slots__ = ("_added", "_keys")
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._keys: list[_Key] = []
+        self._added: list[_Key] = []
 
     def add(self, node: Node) -> None:
         """Let a node wait for an action."""
-        insort(self._keys, (node.path, node.id))
+        self._added.append((node.path, node.id))
 
-    def remove(self, node: Node) -> None:
-        """Take a node out that is in."""
-        del self._keys[bisect_left(self._keys, (node.path, node.id))]
-
-    def __contains__(self, node: Node) -> bool:
-        """Say whether a node waits for an action."""
-        i = bisect_left(self._keys, (node.path, node.id))
-        return i < len(self._keys) and self._keys[i][1] == node.id
-
-    def __len__(self) -> int:
-        """Count the nodes."""
-        return len(self._keys)
+    def remove(self, nodes: Sequence[Node]) -> None:
+        """Take nodes out that are in."""
+        keys = self._sorted()
+        if len(nodes) <= _FEW:
+            for node in nodes:
+                del keys[bisect_left(keys, (node.path, node.id))]
+        else:
+            gone = {node.id for node in nodes}
+            self._keys = [key for key in keys if key[1] not in gone]
 
     def clear(self) -> None:
         """Take all of them out."""
         self._keys.clear()
+        self._added.clear()
 
     @property
     def first(self) -> int | None:
         """Id of the first of them; None if there is none."""
-        return self._keys[0][1] if self._keys else None
+        keys = self._sorted()
+        return keys[0][1] if keys else None
 
     @property
     def ids(self) -> tuple[int, ...]:
         """Their ids."""
-        return tuple([node for _, node in self._keys])
+        return tuple([node for _, node in self._sorted()])
+
+    def _sorted(self) -> list[_Key]:
+        if self._added:
+            if len(self._added) <= _FEW:
+                for key in self._added:
+                    insort(self._keys, key)
+            else:
+                self._keys += self._added
+                self._keys.sort()  # two sorted runs, most often, which take one pass
+            self._added.clear()
+        return self._keys
+
+
+_Key: TypeAlias = tuple[tuple[int, ...], int]
+_FEW = 8

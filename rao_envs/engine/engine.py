@@ -88,35 +88,56 @@ class Engine:
             NotReady: a node is not waiting for an action. Nothing has happened then.
             OptionError: an action is neither text nor an `Action`. Nothing has happened then.
         """
-        if not self._ready:
+        if not self.agents:
             raise EpisodeOver("the episode is over: call reset() first")
         given: list[tuple[Agent, Action]] = []
         for node, action in actions.items():
             agent = self.agents.get(node)
-            if agent is None or agent.node not in self._ready:
+            if agent is None or agent.blocked:  # between two messages, whoever lives and is not blocked is ready
                 raise NotReady(f"node {node!r} is not ready; ready: {_few(self.ready)}")
             given.append((agent, action if isinstance(action, Action) else Action(action)))
         if not given:
             raise NotReady(f"no actions were given; ready: {_few(self.ready)}")
         if len(given) > 1:
             given.sort(key=lambda pair: pair[0].node.path)
-        start = len(self.tree.events)
+        log = self.tree.events
+        start = log.size
         try:
+            self._ready.remove([agent.node for agent, _ in given])
             for agent, action in given:
                 self._turn(agent, action)
             self._resume_waiting()
         except BaseException as error:
             self.abort(f"{type(error).__name__}: {error}")
             raise
-        return tuple(self.tree.events[start:])
+        happened = tuple(log[start:])
+        log.pack()
+        return happened
 
     def abort(self, reason: str) -> None:
         """Mark the rollout as spoilt and end it; doing so twice keeps the first reason."""
         if self.tree.invalid is None:
             root = self.agents.get(0)
             now = root.now if root is not None else self.tree.nodes[0].returned_at or 0.0
-            self.tree.apply(Aborted(len(self.tree.events), 0, now, reason))
+            self.tree.apply(Aborted(self.tree.events.size, 0, now, reason))
         self.close()
+
+    def truncate(self) -> tuple[Event, ...]:
+        """End a running rollout by a limit from outside: the root runs out of turns, its descendants are cancelled.
+
+        Returns:
+            What happened; nothing if the rollout is over.
+        """
+        log = self.tree.events
+        start = log.size
+        for node in sorted(self.agents, reverse=True):  # children have greater ids than their parents
+            agent = self.agents[node]
+            parent = None if agent.node.parent is None else self.agents[agent.node.parent]
+            if parent is not None:
+                parent.now = max(parent.now, agent.now)
+            self._return(agent, "turns" if parent is None else "cancelled")
+        self.close()
+        return tuple(log[start:])
 
     def close(self) -> None:
         """End all sessions; the tree stays."""
@@ -148,12 +169,11 @@ class Engine:
 
     def _turn(self, agent: Agent, action: Action) -> None:
         node, text, sample = agent.node, clean_text(action.text), action.sample
-        self._ready.remove(node)
         prompt = agent.tokens if sample is None else len(sample.prompt_ids)
         output = self.rules.count(text) if sample is None else len(sample.output_ids)
         latency = self.rules.latency(prompt, output) if action.latency is None else action.latency
         tree = self.tree
-        tree.apply(Acted(len(tree.events), node.id, agent.now, text, latency, prompt, output, sample))
+        tree.apply(Acted(tree.events.size, node.id, agent.now, text, latency, prompt, output, sample))
         agent.now += latency
         agent.left -= 1
         agent.tokens = prompt + output
@@ -241,7 +261,7 @@ class Engine:
         if not launches.announced:
             launches.announced = True
             on = tuple(launches.running.values())
-            self.tree.apply(Blocked(len(self.tree.events), agent.node.id, agent.now, on))
+            self.tree.apply(Blocked(self.tree.events.size, agent.node.id, agent.now, on))
         due = launches.due(self.agents)
         if due is None:
             agent.blocked = True
@@ -254,7 +274,7 @@ class Engine:
         child = launches.running[due[1]]
         outcome = launches.deliver()
         agent.left += outcome.left
-        self.tree.apply(Resumed(len(self.tree.events), agent.node.id, agent.now, child))
+        self.tree.apply(Resumed(self.tree.events.size, agent.node.id, agent.now, child))
         return outcome
 
     def _progressed(self, agent: Agent) -> None:
@@ -322,7 +342,7 @@ class Engine:
 
     def _observe(self, agent: Agent, text: str, fault: Fault | None) -> str:
         text = cut(clean_text(text).rstrip("\n"), self.rules.limits.max_observation_chars)
-        self.tree.apply(Observed(len(self.tree.events), agent.node.id, agent.now, text, agent.calls, fault))
+        self.tree.apply(Observed(self.tree.events.size, agent.node.id, agent.now, text, agent.calls, fault))
         return text
 
     def _return(self, agent: Agent, status: Status, result: Any = None) -> None:
@@ -330,7 +350,7 @@ class Engine:
         node = agent.node
         finished = status == "finished"
         verdict = self.world.verify(node, result) if finished else Verdict(0.0, "engine", WHY[status])
-        self.tree.apply(Returned(len(self.tree.events), node.id, agent.now, status, result, verdict))
+        self.tree.apply(Returned(self.tree.events.size, node.id, agent.now, status, result, verdict))
         self.world.closed(node)
         if agent.session is not None:
             agent.session.close()
@@ -345,7 +365,7 @@ class Engine:
 
     def _cancel(self, parent: Agent, launches: Launches, agent: Agent) -> None:
         """End a child that has not acted."""
-        self._ready.remove(agent.node)
+        self._ready.remove([agent.node])
         del launches.running[agent.call]
         if self.rules.limits.tree_turns is not None:
             parent.left += agent.left

@@ -91,7 +91,7 @@ class Launcher:
         prompt = self._prompts.at(depth)
         same = parent is not None and self._prompts.at(depth - 1) is prompt
         event = Spawned(
-            len(tree.events),
+            tree.events.size,
             len(tree.nodes),
             now,
             above,

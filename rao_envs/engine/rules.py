@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rao_envs.actions.format import ActionFormat
-from rao_envs.engine.limits import Latency, Limits, TokenCounter
+from rao_envs.engine.limits import Limits, TokenCounter
 
 __all__ = ["Rules"]
 
@@ -18,12 +19,12 @@ class Rules:
         format: how actions are written and run.
         limits: what a rollout may use.
         recursive: whether agents may launch subagents.
-        latency: what a message costs in virtual time.
+        latency: (prompt tokens, output tokens) -> virtual seconds of a message.
         count: counts the tokens of one message.
     """
 
     format: ActionFormat
     limits: Limits
     recursive: bool
-    latency: Latency
+    latency: Callable[[int, int], float]
     count: TokenCounter

@@ -31,9 +31,13 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sb3_contrib.common.maskable.buffers import MaskableRolloutBuffer
-from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import BaseCallback
+
+from rao_envs.extras import extra
+
+with extra("sb3", __name__):
+    from sb3_contrib.common.maskable.buffers import MaskableRolloutBuffer
+    from stable_baselines3.common.buffers import RolloutBuffer
+    from stable_baselines3.common.callbacks import BaseCallback
 
 from rao_envs import credit
 from rao_envs.credit import Baseline, LoneRolloutWarning, Reward

@@ -26,17 +26,16 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-try:
+from rao_envs.extras import extra
+
+with extra("trl", __name__):
     import torch
     from accelerate.utils import gather_object
     from datasets import Dataset
+    from torch import Tensor
+    from torch.utils.checkpoint import checkpoint
     from trl import GRPOConfig, GRPOTrainer
     from trl.trainer.utils import use_adapter
-except ImportError as error:
-    raise ImportError(f'rao_envs.interop.trl needs TRL ({error}): pip install "rao-envs[trl]"') from error
-
-from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from rao_envs import credit, metrics
 from rao_envs.credit import NodeTable

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rao_envs.errors import InfrastructureError, OptionError
-from rao_envs.judges.http import Reply, Service, Trouble
+from rao_envs.http import Reply, Service, Trouble
 
 __all__ = ["KEY_VARIABLE", "Endpoint"]
 

@@ -35,10 +35,4 @@ _LAZY = {"GPT": "gpt", "GPTConfig": "gpt", "GPTPolicy": "gpt", "HFPolicy": "hf",
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        home = import_module(f"{__name__}.{_LAZY[name]}")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ImportError(f'rao_envs.policies.{name} needs torch: pip install "rao-envs[train]"') from error
-    return getattr(home, name)
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -27,7 +27,7 @@ class View:
     Attributes:
         node: the node, with its turns so far.
         format: "code" or "calls".
-        rollout: seed of the rollout.
+        rollout: seed of the rollout: `RecursiveEnv.rollout_seed`, or the one that `collect` derived for it.
     """
 
     node: Node
@@ -63,18 +63,20 @@ class Policy(Protocol):
         ...
 
 
-def views(env: gym.Env[str, str], rollout: int = 0) -> list[View]:
+def views(env: gym.Env[str, str], rollout: int | None = None) -> list[View]:
     """Return the nodes of a recursive environment that wait for an action, depth first.
 
     Args:
         env: the environment, wrapped or not.
-        rollout: seed of the rollout, for policies that sample.
+        rollout: seed of the views, for policies that sample; None takes the rollout's own, which `reset` fixed.
 
     Raises:
         OptionError: not a recursive environment.
+        EpisodeOver: `reset` was not called.
     """
     inner = env.unwrapped
     if not isinstance(inner, RecursiveEnv):
         raise OptionError("env", env, "must be an environment made by rao_envs")
     nodes = inner.tree.nodes
-    return [View(nodes[place], inner.action_format, rollout) for place in inner.ready]
+    seed = inner.rollout_seed if rollout is None else rollout
+    return [View(nodes[node], inner.action_format, seed) for node in inner.ready]

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-import torch
-from torch import Tensor
+from rao_envs.extras import extra
+
+with extra("hf", __name__):
+    import torch
+    from torch import Tensor
 
 from rao_envs.policies.sampling import draw
 
@@ -84,14 +87,17 @@ def complete(model: Any, drafts: Sequence[Draft], *, temperature: float, pad_id:
     options: dict[str, Any] = {"use_cache": True}
     if "logits_to_keep" in takes:
         options["logits_to_keep"] = 1
+    # Recent transformers call `past_key_values` `cache`, in arguments and in outputs; custom models may use either.
+    cache_argument = "cache" if "cache" in takes and "past_key_values" not in takes else "past_key_values"
     place = positions(mask)
     live = list(drafts)
     cache = None
     while True:
         if "position_ids" in takes:
             options["position_ids"] = place
-        output = model(input_ids=ids, attention_mask=mask, past_key_values=cache, **options)
-        cache = output.past_key_values
+        options[cache_argument] = cache
+        output = model(input_ids=ids, attention_mask=mask, **options)
+        cache = output.cache if hasattr(output, "cache") else output.past_key_values
         token, logprob = _draw(output.logits[:, -1], temperature, [draft.random.random() for draft in live])
         for draft, taken, value in zip(live, token.tolist(), logprob.tolist(), strict=True):
             if not draft.done:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-try:
+from rao_envs.extras import extra
+
+with extra("hf", __name__):
     import torch
-except ImportError as error:  # pragma: no cover - the tests run with it
-    raise ImportError('rao_envs.policies.hf needs torch and transformers: pip install "rao-envs[hf]"') from error
 
 from rao_envs.action import Action
 from rao_envs.errors import OptionError
@@ -126,10 +126,8 @@ class HFPolicy:
             OSError: there is no such model.
             OptionError: see `HFPolicy`.
         """
-        try:
+        with extra("hf", "HFPolicy.from_pretrained"):
             from transformers import AutoModelForCausalLM, AutoTokenizer
-        except ImportError as error:
-            raise ImportError('HFPolicy.from_pretrained needs transformers: pip install "rao-envs[hf]"') from error
         where = find_device(device)
         model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
         model = model.to(where)

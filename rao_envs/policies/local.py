@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rao_envs.action import Action
 from rao_envs.errors import OptionError
+from rao_envs.extras import extra
 from rao_envs.policies.base import View
 
 if TYPE_CHECKING:
@@ -76,9 +77,11 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
         name: such as "cpu" or "cuda:1"; None takes a GPU if there is one.
 
     Raises:
+        ImportError: torch is not installed.
         OptionError: this machine has no such device.
     """
-    import torch
+    with extra("train", "find_device"):
+        import torch
 
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -76,11 +76,14 @@ def collect(
         max_retries: how often a rollout that the infrastructure spoilt is tried again; if it never succeeds its
             tree is returned with `invalid` set.
         sink: a JSONL file to which every finished tree is appended at once. Rollouts found in it are not done
-            again, so an interrupted collection goes on where it stopped.
+            again, so an interrupted collection resumes where it stopped. While it is being collected no other
+            collection may write to it; once it holds every rollout, it is only read.
         progress: show a progress bar on stderr; None shows one if stderr is a terminal.
 
     Raises:
-        OptionError: an impossible option, or a `sink` that holds rollouts of another seed or environment.
+        OptionError: an impossible option, or a `sink` that holds rollouts of another seed or environment, or that
+            lacks rollouts and cannot be written.
+        SinkInUse: another collection writes to the `sink`; nothing has been done then.
         InfrastructureError: an environment could not be reset, however often it was tried.
     """
     trees = dict(
@@ -127,9 +130,8 @@ def stream(
     marks: dict[str, Any] = {"env": label}
     if env_options:
         marks["options"] = {name: _plain(value) for name, value in env_options.items()}
-    found = {} if sink is None else _already_done(sink, jobs, marks)
+    writer, found = (None, {}) if sink is None else _open_sink(sink, jobs, marks)
     todo = [job for job in jobs if job.place not in found]
-    writer = None if sink is None else TreeWriter(sink)
     try:
         with _Bar(label, len(jobs), progress) as bar:
             for place, tree in found.items():
@@ -183,6 +185,38 @@ def _plain(value: Any) -> Any:
         return json.loads(json.dumps(value))
     except (TypeError, ValueError):
         return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def _open_sink(
+    sink: str | os.PathLike[str], jobs: Sequence[_Job], marks: Mapping[str, Any]
+) -> tuple[TreeWriter | None, dict[int, ExecutionTree]]:
+    """Return what a sink holds of the rollouts, and its writer if some are missing."""
+    before = _version(sink)
+    try:
+        found = _already_done(sink, jobs, marks)
+    except OSError as error:
+        raise OptionError("sink", str(sink), f"cannot be read ({error.strerror}); name a file") from error
+    if len(found) == len(jobs):
+        return None, found
+    try:
+        writer = TreeWriter(sink, name="sink")
+    except OSError as error:
+        mend = f"lacks {len(jobs) - len(found)} of {len(jobs)} rollouts and cannot be written ({error.strerror}); "
+        raise OptionError("sink", str(sink), f"{mend}make it writable, or name another file") from error
+    try:
+        # Another collection may have gone on with it until the lock was ours.
+        return writer, found if _version(sink) == before else _already_done(sink, jobs, marks)
+    except BaseException:
+        writer.close()
+        raise
+
+
+def _version(sink: str | os.PathLike[str]) -> tuple[int, int, int] | None:
+    try:
+        known = os.stat(sink)
+    except OSError:
+        return None
+    return known.st_ino, known.st_size, known.st_mtime_ns
 
 
 def _already_done(

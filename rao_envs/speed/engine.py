@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -20,32 +15,27 @@ from rao_envs.env import RecursiveEnv
 from rao_envs.policies.base import View
 from rao_envs.sandbox.monty import MontySandbox
 from rao_envs.speed.bare import Recorder, Recording, play
-from rao_envs.tree import ExecutionTree
+from rao_envs.speed.measuring import ENV, best, python, text_craft
 from rao_envs.world import Task
 
 __all__ = [
     "code_overhead",
     "code_overheads",
-    "grow",
-    "growth",
-    "history",
-    "memory",
     "rollouts",
     "startup",
     "suspended",
     "turns",
 ]
 
-_ID = "TextCraftSynth-v0"
 Script = Sequence[tuple[int, str]]
 """Actions of one rollout: (node, message) in order."""
 
 
 def turns(repeats: int = 5, difficulty: str = "medium", tasks: int = 20) -> dict[str, float]:
     """Measure turns a second in the tool-call format: whole recursive-oracle rollouts, scripted beforehand."""
-    with _env(difficulty, "calls") as env:
+    with text_craft(difficulty, "calls") as env:
         scripts = [_script(env, task) for task in range(tasks)]
-        seconds = _best(repeats, lambda: _replay_all(env, scripts))
+        seconds = best(repeats, lambda: _replay_all(env, scripts))
     count = sum(len(script) for script in scripts)
     return {"turns": count, "seconds": seconds, "turns_per_second": count / seconds}
 
@@ -63,7 +53,7 @@ def code_overheads(repeats: int = 5) -> list[dict[str, Any]]:
             "import json, os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
             f"from rao_envs.speed import engine; print(json.dumps(engine.code_overhead({repeats})))"
         )
-        rows.append({"cores": "one", **json.loads(_python(code))})
+        rows.append({"cores": "one", **json.loads(python(code))})
     return rows
 
 
@@ -74,9 +64,9 @@ def code_overhead(repeats: int = 5, difficulty: str = "medium", tasks: int = 10)
     snippets, the same tools are called with the same checked arguments, and nothing else is done (no tree, no
     events, no limits, no clock). `overhead_without_tools` compares with the interpreter alone, no tool being called.
     """
-    with MontySandbox() as sandbox, _env(difficulty, "code", sandbox=sandbox) as env:
+    with MontySandbox() as sandbox, text_craft(difficulty, "code", sandbox=sandbox) as env:
         recorder = Recorder(sandbox)
-        with _env(difficulty, "code", sandbox=recorder) as recording:
+        with text_craft(difficulty, "code", sandbox=recorder) as recording:
             recordings, scripts = [], []
             for task in range(tasks):
                 scripts.append(_script(recording, task))
@@ -86,9 +76,9 @@ def code_overhead(repeats: int = 5, difficulty: str = "medium", tasks: int = 10)
         engine, floor, alone = [], [], []
         with monty.Monty(max_processes=16) as pool:
             for _ in range(repeats):
-                engine.append(_best(1, lambda: _replay_all(env, scripts, [each.task for each in recordings])))
-                floor.append(_best(1, lambda: play(pool, sandbox, env, recordings)))
-                alone.append(_best(1, lambda: play(pool, sandbox, None, recordings)))
+                engine.append(best(1, lambda: _replay_all(env, scripts, [each.task for each in recordings])))
+                floor.append(best(1, lambda: play(pool, sandbox, env, recordings)))
+                alone.append(best(1, lambda: play(pool, sandbox, None, recordings)))
     count = sum(len(script) for script in scripts)
     return {
         "turns": count,
@@ -106,7 +96,7 @@ def rollouts(repeats: int = 3, *, extreme: bool = True) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for action_format in ("calls", "code"):
         for difficulty, tasks in levels:
-            with _env(difficulty, action_format) as env:
+            with text_craft(difficulty, action_format) as env:
                 times, nodes = [], 0
                 for _ in range(1 if difficulty == "extreme" else repeats):
                     start, nodes = time.perf_counter(), 0
@@ -119,80 +109,24 @@ def rollouts(repeats: int = 3, *, extreme: bool = True) -> list[dict[str, Any]]:
     return rows
 
 
-def growth(sizes: Sequence[int] = (10, 100, 1_000, 10_000), repeats: int = 3) -> list[dict[str, float]]:
-    """Measure the cost of a node as trees grow: it should stay the same (tool-call format)."""
-    rows = []
-    for size in sizes:
-        with _env("easy", "calls", limits=_room(size)) as env:
-            seconds = _best(repeats, partial(_fan_out, env, size))
-        rows.append({"nodes": size, "seconds": seconds, "microseconds_per_node": seconds / size * 1e6})
-    return rows
-
-
-def history(turn: int = 300, around: int = 4, repeats: int = 15) -> dict[str, float]:
-    """Measure a turn near number 5 and near number `turn` of one node: they should cost the same."""
-    message = '[{"name":"view_inventory"}]'
-    early, late = [], []
-    with _env("easy", "calls", limits={"max_turns": turn + around + 1, "context_tokens": 10**7}) as env:
-        for _ in range(repeats):
-            env.reset(seed=0)
-            marks = []
-            for _ in range(turn + around):
-                marks.append(time.perf_counter())
-                env.step(message)
-            spans = [end - start for start, end in pairwise(marks)]
-            early.append(min(spans[5 - 1 : 5 + around]))
-            late.append(min(spans[turn - around : turn + around]))
-    first, last = min(early) * 1e6, min(late) * 1e6
-    return {"turn_5_microseconds": first, f"turn_{turn}_microseconds": last, "ratio": last / first}
-
-
-def memory(nodes: int = 10_000) -> dict[str, float]:
-    """Measure the peak memory of a fresh process that grows a tree of `nodes` nodes, chats and events included."""
-    code = f"""
-import re, resource, sys
-from pathlib import Path
-from rao_envs.speed import engine
-
-def peak():
-    status = Path("/proc/self/status")
-    if status.exists():  # what the resource module says begins with the parent's peak on Linux
-        return int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-engine.grow(10)
-before = peak()
-tree = engine.grow({nodes})
-print(len(tree), before, peak())
-"""
-    grown, before, after = map(float, _python(code).split())
-    return {"nodes": grown, "process_megabytes": after, "tree_megabytes": after - before}
-
-
-def grow(nodes: int) -> ExecutionTree:
-    """Grow and return a tree of that many nodes."""
-    with _env("easy", "calls", limits=_room(nodes)) as env:
-        return _fan_out(env, nodes)
-
-
 def startup() -> dict[str, float]:
     """Measure `import rao_envs` in a fresh process, and `make` + `reset` once the world is cached."""
     code = "import time; t = time.perf_counter(); import rao_envs; print(time.perf_counter() - t)"
-    imports = [float(_python(code)) for _ in range(5)]
+    imports = [float(python(code)) for _ in range(5)]
 
     def make_and_reset() -> None:
-        env = gym.make(_ID)
+        env = gym.make(ENV)
         env.reset(seed=0)
         env.close()
 
     make_and_reset()
-    return {"import_seconds": min(imports), "make_and_reset_seconds": _best(10, make_and_reset)}
+    return {"import_seconds": min(imports), "make_and_reset_seconds": best(10, make_and_reset)}
 
 
 def suspended(nodes: int = 1_000, workers: int = 4) -> dict[str, float]:
     """Suspend `nodes` agents in the middle of a turn with a pool of `workers`, and let all of them finish."""
     deep = {"max_children": nodes, "max_nodes": 2 * nodes + 1, "max_depth": 2}
-    with MontySandbox(max_workers=workers) as sandbox, _env("easy", "code", sandbox=sandbox, limits=deep) as env:
+    with MontySandbox(max_workers=workers) as sandbox, text_craft("easy", "code", sandbox=sandbox, limits=deep) as env:
         env.reset(seed=0)
         item = next(iter(env.tree.root.payload["targets"]))
         launch = f"launch_subagent({{{item!r}: 1}}, 5)"
@@ -207,16 +141,6 @@ def suspended(nodes: int = 1_000, workers: int = 4) -> dict[str, float]:
 
 
 # The measured work ----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _env(difficulty: str, action_format: str, **options: Any) -> Iterator[RecursiveEnv]:
-    env = gym.make(_ID, difficulty=difficulty, action_format=action_format, **options).unwrapped
-    assert isinstance(env, RecursiveEnv)
-    try:
-        yield env
-    finally:
-        env.close()
 
 
 def _script(env: RecursiveEnv, task: int) -> list[tuple[int, str]]:
@@ -236,34 +160,3 @@ def _replay_all(env: RecursiveEnv, scripts: Sequence[Script], tasks: Sequence[Ta
         env.reset(seed=place, options={"task": tasks[place] if tasks else place})
         for node, message in script:
             env.advance({node: message})
-
-
-def _fan_out(env: RecursiveEnv, size: int) -> ExecutionTree:
-    """Grow a tree of `size` nodes, all children of the root, and finish it."""
-    env.reset(seed=0)
-    item = next(iter(env.tree.root.payload["targets"]))
-    launch = {"name": "launch_subagent", "arguments": {"targets": {item: 1}, "num_steps": 5}}
-    finish = '[{"name":"finish","arguments":{"message":"done"}}]'
-    for first in range(0, size - 1, 500):
-        env.advance({0: json.dumps([launch] * min(500, size - 1 - first))})
-        while env.ready[0] != 0:
-            env.advance({env.ready[0]: finish})
-    env.advance({0: finish})
-    return env.tree
-
-
-def _room(nodes: int) -> dict[str, int]:
-    return {"max_children": nodes, "max_nodes": nodes, "max_turns": nodes, "context_tokens": 10**8}
-
-
-def _python(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
-
-
-def _best(repeats: int, work: Callable[[], object]) -> float:
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)

@@ -8,13 +8,16 @@ from time import perf_counter
 from typing import Any
 
 import gymnasium as gym
-import torch
 
 import rao_envs
 from rao_envs.env import RecursiveEnv
+from rao_envs.extras import extra
 from rao_envs.policies import ScriptedPolicy, View
 from rao_envs.policies.gpt import GPTPolicy, new_gpt
 from rao_envs.training import CollectConfig, OptimConfig, RAOTrainer, RunConfig
+
+with extra("train", __name__):
+    import torch
 
 __all__ = ["generation", "outside"]
 

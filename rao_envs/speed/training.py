@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any
 
 from rao_envs.events import Acted, Event, Observed, Returned, Sample, Spawned, Verdict
+from rao_envs.extras import extra
 from rao_envs.seeding import rng
 from rao_envs.speed.credit import random_forest
 from rao_envs.tree import ExecutionTree
@@ -95,7 +96,8 @@ def measure(nodes: int = 10_000, repeats: int = 5, seed: int = 0) -> dict[str, A
     Raises:
         ImportError: torch is not installed.
     """
-    import torch
+    with extra("train", __name__):
+        import torch
 
     from rao_envs.training import build_batch, records
 

@@ -1,6 +1,6 @@
 """Hypothesis strategies for rollouts: random logs that an engine could have written, and random forests.
 
-Importing this module needs `hypothesis`; nothing else in rao-envs does.
+Needs the extra ``test``; nothing else in rao-envs needs Hypothesis.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rao_envs.events import (
@@ -26,7 +25,11 @@ from rao_envs.events import (
     Status,
     Verdict,
 )
+from rao_envs.extras import extra
 from rao_envs.tree import ExecutionTree
+
+with extra("test", __name__):
+    from hypothesis import strategies as st
 
 __all__ = ["ForestArrays", "LogWriter", "execution_trees", "forests", "grow_tree", "successes"]
 

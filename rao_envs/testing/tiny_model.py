@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rao_envs.extras import extra
+
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -33,8 +35,9 @@ def tiny_tokenizer(template: str | None = CHATML, **special_tokens: Any) -> PreT
     Raises:
         ImportError: transformers is not installed.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+    with extra("hf", "tiny_tokenizer"):
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+        from transformers import PreTrainedTokenizerFast
 
     wrapper: Any = PreTrainedTokenizerFast  # whose constructor has no types
     tokenizer = Tokenizer(models.BPE())
@@ -64,8 +67,9 @@ def message_tokenizer(messages: Sequence[str]) -> PreTrainedTokenizerFast:
     Raises:
         ImportError: transformers is not installed.
     """
-    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+    with extra("hf", "message_tokenizer"):
+        from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+        from transformers import PreTrainedTokenizerFast
 
     wrapper: Any = PreTrainedTokenizerFast
     special = ["<unk>", "<pad>", "<|im_start|>", "<|im_end|>"]
@@ -88,8 +92,9 @@ def tiny_model(seed: int = 0, **config: Any) -> LlamaForCausalLM:
     Raises:
         ImportError: torch or transformers is not installed.
     """
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    with extra("hf", "tiny_model"):
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
 
     shape = {
         "vocab_size": 320,

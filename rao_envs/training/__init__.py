@@ -60,13 +60,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'rao_envs.training' has no attribute {name!r}")
-    try:
-        home = import_module(f"rao_envs.training.{_HOMES[name]}")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ImportError(f'rao_envs.training.{name} needs torch: pip install "rao-envs[train]"') from error
-    return getattr(home, name)
+    return getattr(import_module(f"rao_envs.training.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -9,8 +9,12 @@ from itertools import chain
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+from rao_envs.extras import extra
+
+with extra("train", __name__):
+    import torch
 
 from rao_envs import credit
 from rao_envs.credit import NodeTable

@@ -11,7 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+from rao_envs.extras import extra
+
+with extra("train", __name__):
+    import torch
 
 from rao_envs.credit.rules import name_of
 from rao_envs.errors import CorruptCheckpoint, OptionError

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+
+from rao_envs.extras import extra
+
+with extra("train", __name__):
+    import torch
 
 from rao_envs.errors import OptionError
 from rao_envs.policies.gpt.policy import GPTPolicy

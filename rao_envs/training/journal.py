@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from rao_envs import metrics
 from rao_envs.credit import NodeTable
+from rao_envs.extras import extra
 from rao_envs.tree import ExecutionTree
 
 __all__ = ["Journal", "Progress", "describe"]
@@ -65,9 +66,9 @@ class Journal:
         self._folder: Any = folder
         self._board: Any = None
         self._tensorboard = tensorboard and folder is not None
-        if self._tensorboard and importlib.util.find_spec("tensorboard") is None:
-            mend = 'pip install "rao-envs[train]", or say tensorboard=False'
-            raise ImportError(f"tensorboard is not installed: {mend}")
+        if self._tensorboard:
+            with extra("train", "writing TensorBoard's files", otherwise="say tensorboard=False"):
+                import_module("tensorboard")  # now, not at the first row
         if folder is not None:
             path = folder / "metrics.jsonl"
             self.rows = _rows_until(path, done)

@@ -20,7 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import torch
+from rao_envs.extras import extra
+
+with extra("train", __name__):
+    import torch
 
 from rao_envs.errors import OptionError
 from rao_envs.training.batch import Batch

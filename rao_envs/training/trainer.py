@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+
+from rao_envs.extras import extra
+
+with extra("train", __name__):
+    import torch
 
 from rao_envs.credit import LoneRolloutWarning, NodeTable, assign
 from rao_envs.credit.rules import name_of

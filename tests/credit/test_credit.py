@@ -210,7 +210,7 @@ def test_unfinished_trees_are_named():
 
 def test_a_living_child_of_a_finished_root_is_unfinished():
     tree = grow_tree([-1, 0], [1.0, 1.0])
-    tree.nodes[1].status = tree.nodes[1].verdict = None
+    tree.nodes[1].status = tree.nodes[1].success = None
     with pytest.raises(OptionError, match=r"trees=\[0\]"):
         credit.assign([tree])
 

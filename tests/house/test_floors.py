@@ -11,11 +11,16 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "errors": 0,
     "events": 0,
+    "extras": 0,
+    "locks": 0,
     "seeding": 0,
     "spaces": 0,
     "action": 1,
     "credit": 1,
+    "log": 1,
+    "http": 1,
     "metrics": 1,
+    "options": 1,
     "steps": 1,
     "storage": 1,
     "tree": 1,
@@ -119,6 +124,16 @@ def test_no_import_circle(root):
             del arrows[leaf]
         arrows = {name: below - set(leaves) for name, below in arrows.items()}
     assert not arrows, f"in a circle, or above one: {sorted(arrows)}"
+
+
+def test_the_http_client_knows_errors_and_seeds_and_nothing_else_of_ours():
+    assert {room(module) for module in imports(ROOT / "rao_envs" / "http.py")} - {None} == {"errors", "seeding"}
+
+
+def test_there_is_one_http_client():
+    for path in [*LIBRARY, *(ROOT / "envs").rglob("*.py")]:
+        if path != ROOT / "rao_envs" / "http.py":
+            assert not {"urllib.request", "http.client", "requests", "httpx", "aiohttp"} & imports(path), path
 
 
 def test_importing_the_library_loads_nothing_heavy():

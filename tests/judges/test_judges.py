@@ -10,8 +10,10 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given
@@ -23,6 +25,9 @@ from rao_envs.judges import ANSWER_RUBRIC, PAPER_RUBRIC, Case, FirstOf, LLMJudge
 from rao_envs.judges import cache as cache_module
 from rao_envs.judges.cache import VerdictCache
 from rao_envs.judges.prompt import MalformedVerdict, _fair_share, ask, clean, read_verdict
+from rao_envs.storage import TreeWriter
+from rao_envs.testing.strategies import grow_tree
+from rao_envs.tree import ExecutionTree
 
 SPEC = spec_from_file_location("misbehaving", Path(__file__).parents[1] / "misbehaving.py")
 misbehaving = module_from_spec(SPEC)
@@ -313,6 +318,55 @@ def test_the_key_is_sent_and_never_shown(server, make, monkeypatch):
     with pytest.raises(OptionError) as error:
         make(api_key="se\nsame")
     assert "same" not in str(error.value)
+
+
+KEY = "sk-Sesame/0123+45=="
+ECHOES = {
+    "as it is": KEY,
+    "percent-encoded": quote(KEY, safe=""),
+    "escaped": "".join(f"\\u{ord(char):04x}" for char in KEY),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+def test_an_echoed_key_reaches_no_verdict_no_cache_and_no_tree(server, make, tmp_path, echo):
+    judge = make(api_key=KEY, cache=tmp_path / "verdicts.db")
+    written = f'{{"success": 1, "why": "you sent Bearer {echo}"}}'
+    reply = json.dumps({"choices": [{"message": {"content": written}}]})
+    for number, body in enumerate((reply, reply.replace("\\\\u", "\\u"))):
+        server.script = [sends(body, X_Echo=echo.replace("\\", ""))]
+        verdict = judge(Case("g", number))
+        assert verdict == Verdict(1.0, "judge", "you sent Bearer ***")
+        assert judge(Case("g", number)) == verdict
+    assert len(server.requests) == 2
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"you sent Bearer ***" in kept
+    assert b"0123" not in kept
+    tree = grow_tree([-1], [1.0])
+    with TreeWriter(tmp_path / "sink.jsonl") as writer:
+        writer.write(ExecutionTree.from_events([*tree.events[:-1], replace(tree.events[-1], verdict=verdict)]))
+    assert b"0123" not in (tmp_path / "sink.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+def test_an_echoed_key_reaches_no_error_wherever_it_is_cut(server, make, echo):
+    for status in (200, 400, 401, 404, 503):
+        for offset in (0, *range(270, 301, 6)):
+            said = "." * offset + echo
+            scripts = [sends(said, status)]
+            if status == 200:  # no chat completion, no text, no verdict, a field too many, of another type
+                error = {"choices": [{"message": {"content": {"error": said}}}]}
+                extra, other = f'{{"success": 1, "why": "", "{said}": 1}}', f'{{"success": "{said}", "why": ""}}'
+                scripts = [sends(said), sends(error), says(said), says(extra), says(other)]
+            for script in scripts:
+                server.script = [script, script]
+                try:
+                    told = repr(make(api_key=KEY, retries=0)(CASE))
+                except (InfrastructureError, OptionError) as error:
+                    told = "".join(map(repr, [error, error.__cause__, error.__context__]))
+                assert "esame" not in told
+                assert "0123" not in told
+                assert "s\\" not in told
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from rao_oolong import generate
-from rao_oolong.real import load_episodes
+from rao_oolong.real.episodes import load_episodes
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from rao_envs.policies import views
 from rao_envs.testing import check_env
 from rao_oolong import OolongRealEnv
 from rao_oolong.envs import DIFFICULTIES
-from rao_oolong.families import ROLL_FAMILIES
+from rao_oolong.questions.families import ROLL_FAMILIES
 
 
 def make(**options):

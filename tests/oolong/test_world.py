@@ -9,8 +9,8 @@ from rao_envs import RecursiveEnv, Task
 from rao_envs.errors import OptionError
 from rao_envs.events import Verdict
 from rao_oolong import FAMILIES, ask, generate
-from rao_oolong.families import parse_goal
-from rao_oolong.scoring import render
+from rao_oolong.questions.answers import render
+from rao_oolong.questions.families import parse_goal
 from rao_oolong.world import OolongWorld, open_session, text_session
 
 PAYLOAD = {"seed": 5, "episodes": 2, "tokens": 20_000, "question": {"family": "rolls_total"}}

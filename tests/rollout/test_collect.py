@@ -1,11 +1,13 @@
 """Collecting groups: order, seeds, retries, resuming, and whose fault is whose."""
 
+import builtins
+import errno
 import sys
 
 import pytest
 
 from rao_envs import Limits, Task, collect, read_trees
-from rao_envs.errors import CorruptTree, InfrastructureError, OptionError
+from rao_envs.errors import CorruptTree, InfrastructureError, OptionError, SinkInUse
 from rao_envs.policies import QuittingPolicy, RandomPolicy, ScriptedPolicy, View, views
 from rao_envs.rollout.collect import stream
 from rao_envs.testing.toy import ToyWorld, finish, note, say, toy_env, toy_oracle
@@ -238,6 +240,100 @@ def test_a_sink_that_holds_something_else_is_refused_and_kept(tmp_path):
     with pytest.raises(CorruptTree, match="line 1"):
         run(sink=sink)
     assert sink.read_text() == "my diary\n{}\n"
+
+
+# One collection at a time, and sinks that can only be read ----------------------------------------------------------
+
+
+def test_a_second_collection_on_one_sink_is_refused_by_name(tmp_path):
+    sink = tmp_path / "trees.jsonl"
+    refused = []
+
+    def start_another(batch, views):
+        with pytest.raises(SinkInUse, match=rf"^sink='{sink}': is being written") as caught:
+            run(Counting(fail=lambda *_: pytest.fail("the second one asked its policy")), sink=sink)
+        refused.append(caught.value)
+
+    assert run(Counting(fail=start_another), sink=sink) == run()
+    assert len(refused) > 1
+    assert isinstance(refused[0], OptionError)
+    assert len(list(read_trees(sink, strict=True))) == 2
+    assert run(sink=sink) == run(), "the lock is free again"
+
+
+def test_an_interrupted_collection_lets_go_of_its_sink(tmp_path):
+    sink = tmp_path / "trees.jsonl"
+    rollouts = stream(toy_env, ORACLE, tasks=2, concurrency=1, sink=sink, progress=False)
+    next(rollouts)
+    with pytest.raises(SinkInUse):
+        run(sink=sink)
+    rollouts.close()
+    assert run(sink=sink) == run()
+
+
+def test_what_another_collection_wrote_until_the_lock_was_ours_is_not_done_again(tmp_path, monkeypatch):
+    sink = tmp_path / "trees.jsonl"
+    module = sys.modules["rao_envs.rollout.collect"]
+
+    def late(*args, **options):
+        monkeypatch.undo()
+        run(sink=sink, tasks=3)
+        return module.TreeWriter(*args, **options)
+
+    monkeypatch.setattr(module, "TreeWriter", late)
+    policy = Counting()
+    assert run(policy, sink=sink, tasks=4) == run(tasks=4)
+    assert len(list(read_trees(sink, strict=True))) == 4
+    assert sum(policy.sizes[:1]) == 1
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """Make every disk read-only; permissions would not stop the super-user."""
+    really = builtins.open
+
+    def open_to_read(file, mode="r", *args, **options):
+        if set(mode) & set("wax+"):
+            raise OSError(errno.EROFS, "Read-only file system", file)
+        return really(file, mode, *args, **options)
+
+    def start():
+        monkeypatch.setattr(builtins, "open", open_to_read)
+
+    return start
+
+
+def test_a_complete_sink_is_only_read(tmp_path, read_only):
+    sink = tmp_path / "trees.jsonl"
+    trees = run(sink=sink)
+    before = sink.read_bytes()
+    sink.chmod(0o444)
+    read_only()
+    policy = Counting()
+    assert run(policy, sink=sink) == trees
+    assert run(policy, sink=sink, tasks=1) == trees[:1]
+    assert policy.sizes == []
+    with pytest.raises(OptionError, match=r"^sink=.*lacks 3 of 5 rollouts and cannot be written \(Read-only file sys"):
+        run(policy, sink=sink, tasks=5)
+    assert policy.sizes == []
+    assert sink.read_bytes() == before
+
+
+def test_a_complete_sink_may_be_read_while_another_collection_extends_it(tmp_path):
+    sink = tmp_path / "trees.jsonl"
+    trees = run(sink=sink)
+    seen = []
+    run(Counting(fail=lambda *_: seen.append(run(sink=sink))), sink=sink, tasks=3)
+    assert seen
+    assert all(found == trees for found in seen)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_sink_that_cannot_be_made_is_named(tmp_path, there):
+    (tmp_path / "file").write_text("")
+    sink = tmp_path if there else tmp_path / "file" / "trees.jsonl"
+    with pytest.raises(OptionError, match=r"^sink="):
+        run(sink=sink)
 
 
 # Mistakes of the caller -----------------------------------------------------------------------------------------------

@@ -1,16 +1,20 @@
 """Trees on disk: readable while written, whole after a crash, loud when corrupt."""
 
+import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rao_envs.errors import CorruptTree
+from rao_envs.errors import CorruptTree, SinkInUse
 from rao_envs.storage import TreeWriter, read_trees
 from rao_envs.testing.strategies import execution_trees, grow_tree
 
@@ -194,3 +198,121 @@ def test_lines_are_plain_json(path):
     with open(path, encoding="utf-8", newline="\n") as file:
         assert [json.loads(line)["events"][0]["type"] for line in file] == ["Spawned"] * 3
     assert os.path.getsize(path) > 0
+
+
+# One writer at a time -------------------------------------------------------------------------------------------------
+
+HOLD = """
+import sys, time
+from rao_envs.storage import TreeWriter
+writer = TreeWriter(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_by_another_process(path, code=HOLD):
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_writer_is_refused_and_changes_nothing(path):
+    with TreeWriter(path) as writer:
+        writer.write(TREES[0])
+        for append in (True, False):
+            with pytest.raises(SinkInUse, match=rf"^path='{path}': is being written") as caught:
+                TreeWriter(path, append)
+        assert caught.value.holder in (os.getpid(), None)
+        assert list(read_trees(path, strict=True)) == TREES[:1]  # and reading does not unlock it
+        with pytest.raises(SinkInUse, match="use another file"):
+            TreeWriter(path.parent / ".." / "deep" / path.name)
+        writer.write(TREES[1])
+    write(path, TREES[2:])
+    assert list(read_trees(path, strict=True)) == TREES
+
+
+def test_a_half_written_line_of_the_holder_is_not_cut_off(path):
+    with TreeWriter(path) as writer:
+        writer._file.write(b'{"meta":')
+        with pytest.raises(SinkInUse):
+            TreeWriter(path)
+        assert path.read_bytes() == b'{"meta":'
+
+
+def test_a_link_to_the_file_is_the_same_file(path, tmp_path):
+    with TreeWriter(path):
+        (tmp_path / "link").symlink_to(path)
+        with pytest.raises(SinkInUse):
+            TreeWriter(tmp_path / "link")
+
+
+def test_a_writer_in_another_process_is_named_and_outlived(path):
+    with held_by_another_process(path) as process:
+        with pytest.raises(SinkInUse) as caught:
+            TreeWriter(path)
+        if Path("/proc/locks").exists():
+            assert caught.value.holder == process.pid
+            assert f"process {process.pid}" in str(caught.value)
+        assert list(read_trees(path)) == []
+        process.kill()
+        process.wait()
+        write(path, TREES)
+    assert list(read_trees(path, strict=True)) == TREES
+    assert [item.name for item in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_process_does_not_keep_the_lock_and_cannot_write(path):
+    code = """
+import os, sys, time
+from rao_envs.storage import TreeWriter
+from rao_envs.testing.strategies import grow_tree
+writer = TreeWriter(sys.argv[1])
+if os.fork() == 0:
+    try:
+        writer.write(grow_tree([-1], [1.0]))
+    except ValueError:
+        writer.close()
+        print("held", flush=True)
+        time.sleep(60)
+    os._exit(1)
+time.sleep(60)
+"""
+    with held_by_another_process(path, code) as parent:
+        with pytest.raises(SinkInUse):
+            TreeWriter(path)
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        orphans = children.read_text().split() if children.exists() else []
+        parent.kill()
+        parent.wait()
+        write(path, TREES)
+        for orphan in orphans:
+            os.kill(int(orphan), 9)
+
+
+def test_a_file_system_without_locks_is_said_to_have_none(path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.warns(RuntimeWarning, match=r"trees\.jsonl: its file system has no locks .*No locks available"):
+        writer = TreeWriter(path)
+    with writer:
+        writer.write(TREES[0])
+    assert list(read_trees(path, strict=True)) == TREES[:1]
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="no such device")
+@pytest.mark.parametrize("append", [True, False])
+def test_what_is_no_file_has_no_lock(append):
+    with TreeWriter("/dev/null", append) as one, TreeWriter("/dev/null", append) as other:
+        one.write(TREES[0])
+        other.write(TREES[0])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rao_envs.errors import OptionError
 from rao_textcraft.generator import DIFFICULTIES, DOMAINS, SPLITS, TIERS, sample, world
 from rao_textcraft.plan import base_need, closure, gold_plan, plan_size
 from rao_textcraft.rules import Cookbook, Ingredient, Recipe, Workshop
@@ -230,22 +231,22 @@ class TestTasks:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"depth": 13}, "depth: 13 must be a whole number from 1 to 12"),
-            ({"depth": 0}, "depth: 0 must be"),
-            ({"depth": True}, "depth: True must be"),
-            ({"depth": "6"}, "depth: '6' must be"),
+            ({"depth": 13}, "depth=13: must be a whole number, at least 1 and at most 12"),
+            ({"depth": 0}, "depth=0: must be"),
+            ({"depth": True}, "depth=True: must be"),
+            ({"depth": "6"}, "depth='6': must be"),
             (
                 {"depth": 6, "difficulty": "hard"},
-                "depth: 6 and difficulty: 'hard' exclude each other; give one",
+                "difficulty='hard': goes without depth=6; give one of them",
             ),
-            ({"difficulty": "insane"}, "difficulty: 'insane' must be one of easy, medium, hard, extreme"),
-            ({"split": "dev"}, "split: 'dev' must be one of train, val, test"),
-            ({"index": -1}, "index: -1 must be at least 0"),
+            ({"difficulty": "insane"}, "difficulty='insane': choose from easy, medium, hard, extreme"),
+            ({"split": "dev"}, "split='dev': choose from train, val, test"),
+            ({"index": -1}, "index=-1: must be a whole number, at least 0"),
         ],
     )
     def test_bad_arguments(self, arguments, message):
         call = {"seed": 0, "split": "train", "index": 0, **arguments}
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(OptionError, match=message):
             sample(call.pop("seed"), call.pop("split"), call.pop("index"), **call)
 
     def test_numpy_numbers_draw_the_same_task(self):

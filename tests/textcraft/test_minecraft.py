@@ -370,9 +370,9 @@ class TestTasks:
         )
         book = from_folder(tmp_path)
         assert set(assign_splits(book)) == {(1, "train"), (2, "train"), (2, "test")}
-        with pytest.raises(ValueError, match="split: 'val' has no target of easy"):
+        with pytest.raises(ValueError, match="split='val': has no target of easy"):
             sample_minecraft(book, 0, "val", 0, difficulty="easy")
-        with pytest.raises(ValueError, match="split: 'train' has no target of medium"):
+        with pytest.raises(ValueError, match="split='train': has no target of medium"):
             sample_minecraft(book, 0, "train", 0)
 
     def test_exact_depth_and_ids(self):
@@ -381,7 +381,7 @@ class TestTasks:
             assert builtin().depth(next(iter(task.targets))) == task.depth == depth
             assert task.id == f"textcraft/0/test/depth-{depth}/3"
         assert sample_minecraft(builtin(), 0, "val", 1, family="modded").id == "modded/0/val/medium/1"
-        with pytest.raises(ValueError, match="depth: 5 must be a whole number from 1 to 4"):
+        with pytest.raises(ValueError, match="depth=5: must be a whole number, at least 1 and at most 4"):
             sample_minecraft(builtin(), 0, "test", 3, depth=5)
 
     def test_global_random_state_is_left_alone(self):

@@ -14,7 +14,7 @@ from typing import Any
 from rao_deepdive.search.base import Hit, Page, SearchBackend, check_query, check_url
 from rao_deepdive.search.replies import ReplyCache
 from rao_envs.errors import InfrastructureError, OptionError, ToolError
-from rao_envs.judges.http import Reply, Service, Trouble, is_address
+from rao_envs.http import Reply, Service, Trouble, is_address
 
 __all__ = ["KEY_VARIABLE", "Tavily"]
 

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import cast
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - its customary name
+from rao_envs.extras import extra
+
+with extra("train", __name__):
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional as F  # noqa: N812 - its customary name
 
 from rao_envs.errors import OptionError
 

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+
+from rao_envs.extras import extra
+
+with extra("train", __name__):
+    import torch
+    from torch import Tensor, nn
 
 from rao_envs.action import Action
 from rao_envs.errors import OptionError

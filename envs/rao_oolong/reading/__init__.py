@@ -1,0 +1,1 @@
+"""Programs that read a transcript back: a listener, and two keyword shortcuts."""

@@ -1,0 +1,1 @@
+"""The table at play: sentences, scenes, and the generator of sessions."""
