@@ -11,12 +11,12 @@ was:
 **A buffer is a batch.** Every tree of a batch begins in it: the callback resets all copies of the environment to the
 same episode number before a buffer is filled. Copies that play the same task in the same episode then form groups. A
 tree that the end of the buffer cuts off is not lost: a node that has returned has its final reward (its children
-returned before it) and gets its advantage. A node that is still running is unjudged: its advantage is 0, and it enters no
-mean or count. So choose `n_steps` large enough for several episodes: nothing is learned from nodes that are still
+returned before it) and gets its advantage. A node that is still running is unjudged: its advantage is 0, and it enters
+no mean or count. So choose `n_steps` large enough for several episodes: nothing is learned from nodes that are still
 running, and long episodes are cut off more often than short ones.
 
-**What an environment must provide.** In ``info`` of every step "actor", the id of the node that took the step, and at the
-end of an episode "tree", its finished `ExecutionTree`; an attribute ``tree``, the tree so far; and
+**What an environment must provide.** In ``info`` of every step "actor", the id of the node that took the step, and at
+the end of an episode "tree", its finished `ExecutionTree`; an attribute ``tree``, the tree so far; and
 ``reset(options={"episode": n})``, which begins the episode of that number and counts up from there.
 `rao_textcraft.numeric.NumericTextCraft` does.
 

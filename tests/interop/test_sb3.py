@@ -306,5 +306,5 @@ def test_an_episode_must_end_with_its_tree():
 
 def test_rollouts_that_nothing_can_be_compared_with_are_reported():
     apart = [lambda first=first: NumericTextCraft("easy", schedule=Schedule(first=first)) for first in (0, 1000)]
-    with pytest.warns(credit.LoneRolloutWarning, match="roll the same tasks"):
+    with pytest.warns(credit.LoneRolloutWarning, match="play the same tasks"):
         small(venv=DummyVecEnv(apart)).learn(32, callback=RAOCallback())

@@ -437,7 +437,7 @@ def test_a_count_that_was_too_low_ends_the_node():
         ({"tokenizer": tiny_tokenizer(None)}, "tokenizer.chat_template=None: is missing"),
         ({"tokenizer": tiny_tokenizer("{{ nothing.at_all }}")}, "tokenizer.chat_template=.*cannot render"),
         ({"model": tiny_model(vocab_size=319)}, r"get_input_embeddings\(\)=319: .*resize_token_embeddings\(320\)"),
-        ({"model": tiny_model().model}, "model='LlamaModel': is no causal"),
+        ({"model": tiny_model().model}, "model='LlamaModel': is not a causal"),
         ({"model": "Qwen/Qwen3-0.6B"}, "model='str': must be a causal language model"),
     ],
     ids=lambda value: "" if isinstance(value, str) else next(iter(value)),

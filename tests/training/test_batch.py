@@ -220,7 +220,7 @@ def test_a_subsample_stands_for_all():
     same(part, batch.subsample(9, seed=1))
     assert any(part.row.tolist() != batch.subsample(9, seed=seed).row.tolist() for seed in range(2, 6))
     assert batch.subsample(len(batch), seed=1) is batch
-    with pytest.raises(OptionError, match=f"most=1: must be at least {len(depths)}"):
+    with pytest.raises(OptionError, match=f"limit=1: must be at least {len(depths)}"):
         batch.subsample(1, seed=0)
 
 
