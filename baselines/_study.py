@@ -1,4 +1,4 @@
-"""What the studies share: a list of rows that survives an interruption, and a plot that comes out the same twice."""
+"""What the studies share: rows that survive an interruption, and plots that are reproducible to the byte."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Row = dict[str, Any]
 
 
 def measured(path: Path, plan: Iterable[Row], measure: Callable[[Row], Row], *, start: int = 0) -> list[Row]:
-    """Measure the rows of a plan, and write the file after each: an interrupted study goes on where it stopped.
+    """Measure the rows of a plan, and write the file after each: an interrupted study resumes where it stopped.
 
     Rows that the file holds already, in the order of the plan, are not measured again.
 
     Args:
         path: JSON file, a list of rows.
-        plan: what to measure; a row is known by these entries.
-        measure: row of the plan -> the same with what was found.
-        start: rows of the file that come before the plan's, which another part of the study wrote.
+        plan: what to measure; a row is identified by these entries.
+        measure: row of the plan -> the same row with its measurements.
+        start: rows of the file that precede the plan's, which another part of the study wrote.
 
     Returns:
         The rows of the plan, measured.
@@ -40,10 +40,10 @@ def measured(path: Path, plan: Iterable[Row], measure: Callable[[Row], Row], *, 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task(path.stem, total=len(wanted))
-        for place, row in enumerate(wanted, start):
+        for i, row in enumerate(wanted, start):
             progress.update(bar, description=" ".join(str(value) for value in row.values())[:60])
-            if place >= len(rows) or {key: rows[place].get(key) for key in row} != row:
-                rows[place:] = [measure(row)]
+            if i >= len(rows) or {key: rows[i].get(key) for key in row} != row:
+                rows[i:] = [measure(row)]
                 path.write_text(json.dumps(rows, indent=1) + "\n")
             progress.advance(bar)
     return rows[start : start + len(wanted)]
@@ -56,7 +56,7 @@ def write_tables(path: Path, lines: Iterable[str]) -> None:
 
 @contextmanager
 def draw(path: Path, *, docs: Path | None = None, panels: int = 1, width: float = 6.4) -> Iterator[Any]:
-    """Give the axes of a new figure (a list if there are several panels); then save it as SVG, always the same bytes.
+    """Yield the axes of a new figure (a list if there are several panels), then save it as SVG, byte for byte the same.
 
     Args:
         path: where the results are; the figure goes beside them.

@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 python baselines/baseline_variance.py --quick    # a few hundred rollouts
 
 Needs the extra ``plot``. Seed 0. Writes ``results/baseline_variance.json`` and, from it, a table (``.md``) and a plot
-(``.svg``). An interrupted run goes on where it stopped.
+(``.svg``). An interrupted run resumes where it stopped.
 
 One fixed policy of four parameters chooses between the moves that make sense in `rao_textcraft.numeric`; the gradient
 of its log-probability is exact. Many rollouts of it are dealt into batches of 8 rollouts of each task, and every batch
@@ -83,11 +83,11 @@ def play(env: NumericTextCraft, task: int, pick: Callable[[Floats], int]) -> Rol
     probability, over = 1.0, False
     while not over:
         moves, features, chances = options(env)
-        place = pick(chances) if len(moves) > 1 else 0
-        probability *= float(chances[place])
+        move = pick(chances) if len(moves) > 1 else 0
+        probability *= float(chances[move])
         node = info["node"]
-        scores[node] = scores.get(node, 0.0) + features[place] - chances @ features
-        _, _, terminated, truncated, info = env.step(moves[place])
+        scores[node] = scores.get(node, 0.0) + features[move] - chances @ features
+        _, _, terminated, truncated, info = env.step(moves[move])
         over = terminated or truncated
     nodes = env.tree.nodes
     return Rollout(
@@ -120,15 +120,15 @@ def enumerate_rollouts(setting: Row, task: int) -> Iterator[Rollout]:
             taken.pop()
         if not taken:
             return
-        path = [place for place, _ in taken]
+        path = [branch for branch, _ in taken]
         path[-1] += 1
 
 
 def _follow(path: Sequence[int], taken: list[tuple[int, int]], chances: Floats) -> int:
     """Choose as the path says, and the first option beyond its end; note (choice, number of options)."""
-    place = path[len(taken)] if len(taken) < len(path) else 0
-    taken.append((place, len(chances)))
-    return place
+    branch = path[len(taken)] if len(taken) < len(path) else 0
+    taken.append((branch, len(chances)))
+    return branch
 
 
 def exact_gradient(rollouts: Sequence[Rollout]) -> Floats:
@@ -156,22 +156,22 @@ def estimates(batch: Sequence[Sequence[Rollout]]) -> dict[tuple[str, bool], Floa
     )
     goal = [goal for rollout in flat for goal in rollout.goal]
     score = np.concatenate([rollout.score for rollout in flat])
-    found = {}
+    gradients = {}
     for name in BASELINES:
         table = credit.assign_forest(*forest, goal=goal, baseline=name)
-        found[name, False] = table.advantage @ score / len(flat)
-        found[name, True] = (table.weight * table.advantage) @ score / len(flat)
-    return found
+        gradients[name, False] = table.advantage @ score / len(flat)
+        gradients[name, True] = (table.weight * table.advantage) @ score / len(flat)
+    return gradients
 
 
 def reference_resamples(rollouts: Sequence[Rollout], weighted: bool, random: np.random.Generator) -> Floats:
     """Return the gradient without baseline over all rollouts as one batch, and over resamples: [1 + RESAMPLES, 4]."""
     deepest = 1 + max(int(rollout.depth.max()) for rollout in rollouts)
     sums, counts = np.zeros((len(rollouts), deepest, 4)), np.zeros((len(rollouts), deepest))
-    for place, rollout in enumerate(rollouts):
+    for i, rollout in enumerate(rollouts):
         reward = credit.node_rewards(rollout.success, rollout.parent)
-        np.add.at(sums[place], rollout.depth, reward[:, None] * rollout.score)
-        np.add.at(counts[place], rollout.depth, 1.0)
+        np.add.at(sums[i], rollout.depth, reward[:, None] * rollout.score)
+        np.add.at(counts[i], rollout.depth, 1.0)
     drawn = random.multinomial(len(rollouts), np.full(len(rollouts), 1 / len(rollouts)), size=RESAMPLES)
     drawn = np.concatenate([np.ones((1, len(rollouts))), drawn])
     by_depth = np.einsum("br,rdp->bdp", drawn, sums)
@@ -182,12 +182,13 @@ def reference_resamples(rollouts: Sequence[Rollout], weighted: bool, random: np.
     return by_depth.sum(1) / len(rollouts)
 
 
-def compare(found: Floats, reference: Floats, random: np.random.Generator) -> Row:
+def compare(gradients: Floats, reference: Floats, random: np.random.Generator) -> Row:
     """Compare estimates [batches, 4] with a reference and its resamples [1 + RESAMPLES, 4]; intervals are of 95%."""
-    drawn = random.multinomial(len(found), np.full(len(found), 1 / len(found)), size=RESAMPLES) / len(found)
-    drawn = np.concatenate([np.full((1, len(found)), 1 / len(found)), drawn])
-    mean = drawn @ found
-    variance = (drawn @ found**2 - mean**2).sum(1) * len(found) / (len(found) - 1)
+    n = len(gradients)
+    drawn = random.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
+    drawn = np.concatenate([np.full((1, n), 1 / n), drawn])
+    mean = drawn @ gradients
+    variance = (drawn @ gradients**2 - mean**2).sum(1) * n / (n - 1)
     size = np.linalg.norm(reference[0])
     bias = (mean - reference) / size
     along = bias @ (reference[0] / size)
@@ -233,10 +234,10 @@ def measure(row: Row) -> Row:
         listed = len(possible)
         references = {False: exact_gradient(possible)[None].repeat(RESAMPLES + 1, 0)}
     figures = [
-        {"baseline": name, "weighted": weighted, **compare(found, references[weighted], random)}
+        {"baseline": name, "weighted": weighted, **compare(gradients, references[weighted], random)}
         for weighted in references
         for name in BASELINES
-        for found in [np.array([batch[name, weighted] for batch in batches])]
+        for gradients in [np.array([batch[name, weighted] for batch in batches])]
     ]
     nodes = [len(rollout.success) for pool in pools for rollout in pool]
     return {
@@ -291,13 +292,13 @@ def plot(rows: Sequence[Row], panels: Sequence[Any]) -> None:
     """Draw spread and bias of each baseline, by setting."""
     series = [(row["setting"], weighted) for row in rows for weighted in (False, True) if row["possible"] is None]
     for axes, key, label in zip(panels, ("std", "bias_along"), ("spread of one batch", "bias along"), strict=True):
-        for place, (name, weighted) in enumerate(series):
+        for i, (name, weighted) in enumerate(series):
             figures = next(row["figures"] for row in rows if row["setting"] == name)
             values = np.array([f[key] for f in figures if f["weighted"] == weighted]).T
-            x = np.arange(len(BASELINES)) + 0.18 * (place - (len(series) - 1) / 2)
+            x = np.arange(len(BASELINES)) + 0.18 * (i - (len(series) - 1) / 2)
             error = np.abs(values[1:] - values[0])
             text = f"{name}{', depth weights' if weighted else ''}"
-            axes.errorbar(x, values[0], error, fmt="os^v"[place], capsize=3, label=text)
+            axes.errorbar(x, values[0], error, fmt="os^v"[i], capsize=3, label=text)
         axes.set_xticks(range(len(BASELINES)), BASELINES)
         axes.set(ylabel=f"{label}, relative to the gradient")
         axes.axhline(0.0, color="gray", linewidth=0.8)

@@ -4,7 +4,7 @@
     python baselines/deepdive_contrast.py --quick    # a few tasks of each kind
 
 Writes ``results/deepdive_contrast.json`` and, from it, the table in ``results/deepdive_contrast.md``. An interrupted
-run goes on where it stopped.
+run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def measure(row: Row) -> Row:
         return kind(**row["options"], split="test", action_format="calls")
 
     policy = ScriptedPolicy(kind.oracles[row["oracle"]])
-    # One environment at a time: nobody waits for a model.
+    # One environment at a time: there is no model to wait for.
     runs = stream(make, policy, tasks=row["tasks"], seed=SEED, concurrency=1, progress=False)
     figures = [metrics.summary([tree]) for _, tree in runs]
     launches = sum(figure["launches"] for figure in figures)

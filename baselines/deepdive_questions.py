@@ -8,7 +8,7 @@ answer and no other; scripted agents answer it with the tools alone; and a searc
 show the answer's page. Then, for webs of several sizes, the time and the space that they take.
 
 Writes ``results/deepdive_questions.json`` and, from it, the tables in ``results/deepdive_questions.md``. An interrupted
-run goes on where it stopped.
+run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -83,15 +83,15 @@ def measure_questions(row: Row) -> Row:
         "begun": begun / row["questions"],
         "longest": longest,
     }
-    for oracle, most in ORACLES.items():
-        figures[oracle] = _solved(row, oracle, min(most, row["questions"]))
+    for oracle, limit in ORACLES.items():
+        figures[oracle] = _solved(row, oracle, min(limit, row["questions"]))
     return {**row, "seed": SEED, **figures}
 
 
 def _solved(row: Row, oracle: str, questions: int) -> float:
     options = {"hops": row["hops"], "kind": row["kind"], "action_format": "calls", "recursive": oracle != "single"}
     policy = ScriptedPolicy(DeepDiveEnv.oracles[oracle])
-    # One environment at a time: nobody waits for a model.
+    # One environment at a time: there is no model to wait for.
     runs = stream(lambda: DeepDiveEnv(**options), policy, tasks=questions, seed=SEED, concurrency=1, progress=False)
     return sum(tree.root.success or 0.0 for _, tree in runs) / questions
 

@@ -94,7 +94,7 @@ def second_opinions(corpus: Sequence[Page], asked: Sequence[Any]) -> Iterator[Ro
             queries = bm25s.tokenize([q.question for q in asked], stopwords=stopwords, show_progress=False)
             found, _ = engine.retrieve(queries, k=max(DEPTHS), show_progress=False)
             name = f"bm25s, {'no' if stopwords is None else 'English'} stop words, title x{repeated}"
-            yield {"engine": name, **shares(asked, [[corpus[place].title for place in row] for row in found])}
+            yield {"engine": name, **shares(asked, [[corpus[page].title for page in row] for row in found])}
 
 
 # Webs
@@ -208,15 +208,15 @@ def work(
     took: list[float] = []
     share = len(queries) // agents
 
-    def agent(place: int) -> None:
-        draw = rng("agent", number, place)
-        own = queries[place * share : (place + 1) * share]
+    def agent(index: int) -> None:
+        draw = rng("agent", number, index)
+        own = queries[index * share : (index + 1) * share]
         turn = 0
         while time.monotonic() < end:
             if thinking:
                 time.sleep(draw.expovariate(1 / thinking))
             # A number makes each query a new one, so that no search is answered from memory.
-            asked = f"{own[turn % len(own)]} {number}x{place}x{turn}"[-1_000:]
+            asked = f"{own[turn % len(own)]} {number}x{index}x{turn}"[-1_000:]
             began = time.perf_counter()
             search.search(asked, 5)
             took.append(1e3 * (time.perf_counter() - began))
@@ -224,7 +224,7 @@ def work(
 
     together.wait()
     end = time.monotonic() + SECONDS
-    threads = [threading.Thread(target=agent, args=(place,)) for place in range(agents)]
+    threads = [threading.Thread(target=agent, args=(index,)) for index in range(agents)]
     for thread in threads:
         thread.start()
     for thread in threads:

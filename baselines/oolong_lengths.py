@@ -5,7 +5,7 @@
 
 Writes ``results/oolong_lengths.json`` and, from it, the tables in ``results/oolong_lengths.md`` and, where matplotlib
 is installed (extra ``plot``), ``results/oolong_lengths.svg``. Rows that the JSON file already holds are not measured
-again, so an interrupted run goes on where it stopped.
+again, so an interrupted run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def measure(row: Row) -> Row:
         "knobs": {"noise": row["noise"]},
     }
     policy = ScriptedPolicy(OolongRealEnv.oracles[row["policy"]])
-    # One environment at a time: nobody waits for a model.
+    # One environment at a time: there is no model to wait for.
     runs = stream(
         "OolongReal-v0", policy, tasks=row["questions"], seed=SEED, env_options=options, concurrency=1, progress=False
     )
@@ -139,10 +139,10 @@ def main(quick: Annotated[bool, typer.Option(help="A few questions of each kind.
     results = RESULTS.with_stem("oolong_lengths_quick") if quick else RESULTS
     rows: list[Row] = json.loads(results.read_text()) if results.exists() else []
     known = [{key: row[key] for key in wanted} for row, wanted in zip(rows, plan(quick), strict=False)]
-    for place, wanted in enumerate(plan(quick)):
-        if place < len(known) and known[place] == wanted:
+    for i, wanted in enumerate(plan(quick)):
+        if i < len(known) and known[i] == wanted:
             continue
-        rows[place:] = [measure(wanted)]
+        rows[i:] = [measure(wanted)]
         results.write_text(json.dumps(rows, indent=1) + "\n")
         print(*(rows[-1][key] for key in ("part", "policy", "format", "tokens", "noise", "score")))
     results.with_suffix(".md").write_text(tables(rows))

@@ -4,7 +4,7 @@
     python baselines/oracle_phase_transition.py --quick    # a few tasks of each kind
 
 Seed 0, split test, task numbers from 0, world 0. Writes ``results/oracle_phase_transition.json`` and, from it, a table
-(``.md``) and a plot (``.svg``; needs matplotlib, extra ``plot``). An interrupted run goes on where it stopped.
+(``.md``) and a plot (``.svg``; needs matplotlib, extra ``plot``). An interrupted run resumes where it stopped.
 
 A play that never fills its window does not know how large the window is: so a task is played in the largest window, and
 again in a smaller one only if some node had more in its window than fits in the smaller.
@@ -115,7 +115,7 @@ def plot(rows: Sequence[Row], axes: object) -> None:
 
 def main(quick: Annotated[bool, typer.Option(help="A few tasks of each kind.")] = False) -> None:
     """Measure what is missing; write table and plot."""
-    # Trees of tens of thousands of nodes live until they are measured: looking through them for garbage again and
+    # Trees of tens of thousands of nodes live until they are measured: scanning them for garbage again and
     # again takes 40% of the time.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)

@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 python baselines/ppo_sb3.py --quick    # one short run of each kind
 
 Needs the extras ``sb3`` and ``plot``. Seeds 0, 1 and 2. Writes ``results/ppo_sb3.json`` and, from it, a table (``.md``)
-and learning curves (``.svg``). An interrupted run goes on where it stopped.
+and learning curves (``.svg``). An interrupted run resumes where it stopped.
 
 All three learn from eight copies of `rao_textcraft.numeric.NumericTextCraft`, which roll the same training task in the
 same episode. The first two get what the environment pays: 0 until the root returns, then its success (GAE, γ = 1). The

@@ -1,17 +1,17 @@
-"""A small GPT, trained from nothing, learns when and how to delegate, and goes deeper than it was trained.
+"""A small GPT, trained from scratch, learns when and how to delegate, and goes deeper than it was trained.
 
     python baselines/rao_gpt.py train --seed 0     # once for each of the seeds 0, 1, 2
     python baselines/rao_gpt.py report             # table and plots from what the seeds left behind
 
-One seed does this, and goes on where it was interrupted:
+Each seed does the following, and resumes where it was interrupted:
 
 1. *Warm start.* Scripted agents play EASY tasks of other worlds, with mistakes: they forget a subtask or the factor of
    a recipe, delegate the same work twice or a base material, ask for the wrong number, look too late, give up. The
-   model imitates all of it.
+   model imitates all of this.
 2. *RAO.* The model plays MEDIUM tasks and learns from every node's own advantage. Trees may be 6 deep.
-3. *Alone.* The same model, warm-started on a lone agent's play of the same kind, and trained by the same trainer for at
-   least as many sampled tokens, without subagents: on easy tasks, as it solves no medium one to begin with.
-4. *Test.* Easy to extreme tasks of the test split, whose targets no training task had, each agent within 512 tokens.
+3. *Alone.* The same model, warm-started on similar play of a lone agent, and trained by the same trainer for at least as
+   many sampled tokens, without subagents: on easy tasks, since at first it solves no medium ones.
+4. *Test.* Easy to extreme tasks of the test split, whose targets occur in no training task. Every agent has 512 tokens.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ CONTEXT = 512
 SHAPE = {"width": 96, "layers": 3, "heads": 3}
 SLOTS = 48
 LONGEST = 48
-"""Tokens of a message at most."""
+"""Maximum tokens of a message."""
 IGNORE = r'"(depth|held)":\d+,'
-"""What the model does not read of `get_info`: numbers that grow with the depth of the task, so that training shows only
-small ones. Whether an item can be crafted it sees from the recipe."""
+"""Parts of `get_info` that the model does not read: numbers that grow with the depth of the task, so training would show
+only small ones. The recipe tells it whether an item can be crafted."""
 STEPS = 40
 WORLDS = 40
 WARM_TASKS = 60
@@ -65,8 +65,8 @@ TESTS = {"easy": 100, "medium": 100, "hard": 50, "extreme": 4}
 WARM_TESTS = {"easy": 100, "medium": 100, "hard": 10}
 SAMPLED = ("easy", "medium")
 FIGURES = ("success", "nodes", "depth_max", "concurrent_share", "speedup", "transcript_max")
-MOST_NODES = {"easy": 100, "medium": 500, "hard": 5_000, "extreme": 50_000}
-"""Nodes of one tree when tested: several times what a scripted agent needs."""
+MAX_NODES = {"easy": 100, "medium": 500, "hard": 5_000, "extreme": 50_000}
+"""Maximum nodes of one tree in tests: several times what a scripted agent needs."""
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 
@@ -75,10 +75,10 @@ app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=F
 
 
 class Student:
-    """Plays by the book but for its slips; what it does follows from the view alone, slips included.
+    """Plays correctly except for its slips. What it does, including its slips, depends on the view alone.
 
     Attributes:
-        slips: how often each mistake is made where it can be.
+        slips: probability of each mistake where it is possible.
     """
 
     slips: Mapping[str, float] = {
@@ -120,7 +120,7 @@ class _Play:
         return self.random.random() < self.slips[what]
 
     def together(self) -> str:
-        """Look up the target and its ingredients, delegate what can be crafted, craft, finish; mend what went wrong."""
+        """Look up the target and its ingredients, delegate what can be crafted, craft, finish; correct mistakes."""
         if self.slip("give up"):
             return finish("failed")
         if self.item not in self.info:
@@ -184,11 +184,11 @@ class _Play:
 
     def habitually(self, what: str) -> bool:
         """Whether the node has this habit; one draw decides about all, so that the shares add up."""
-        place = self.habit
+        left = self.habit
         for name in ("one at a time", "forget one", "delegate twice", "delegate base material"):
-            if place < self.slips[name]:
+            if left < self.slips[name]:
                 return name == what
-            place -= self.slips[name]
+            left -= self.slips[name]
         return False
 
     def recipe(self, item: str, units: int) -> tuple[dict[str, int], int]:
@@ -280,8 +280,8 @@ def warm_start(seed: int, *, recursive: bool, tasks: int, epochs: int, path: Pat
 def easy_env(world: int, *, recursive: bool) -> RecursiveEnv:
     """Make an environment of easy tasks that ask for up to 6 units: deeper tasks ask for such amounts further down.
 
-    For recursive agents, recipes are as long as, otherwise, only deep ones are: a policy that has only ever seen lists
-    of two and three learns to count instead of to read to the end. A lone agent's play would outgrow its window.
+    For recursive agents, recipes are as long as deep ones usually are: a policy that has only seen lists of two and
+    three learns to count instead of reading to the end. With such recipes, a lone agent's play would exceed its window.
     """
     book = easy_cookbook(world) if recursive else generator.world(world).cookbook
     splits = assign_splits(book, "rao-gpt", world)
@@ -310,7 +310,7 @@ def easy_env(world: int, *, recursive: bool) -> RecursiveEnv:
 
 @lru_cache(maxsize=1)
 def easy_cookbook(world: int) -> Cookbook:
-    """Take the lowest tiers of a world, and add up to 3 ingredients from further below to their recipes."""
+    """Take the lowest tiers of a world, and add up to 3 ingredients from lower tiers to their recipes."""
     book = generator.world(world).cookbook
     random = rng("rao-gpt-recipes", world)
     depth = {item: book.depth(item) for item in book.items}
@@ -347,16 +347,15 @@ def examine(
 ) -> Any:
     """Play test tasks of every difficulty; return the figures by difficulty.
 
-    All figures are of play that takes the likeliest token, but for `sampled`: success of play as in training, on the
-    difficulties in `SAMPLED`. An agent may use its window, 25 messages and the depth that the task has; a lone one 75
-    messages.
+    All figures are of play that takes the likeliest token, except `sampled`: the success of play as in training, on the
+    difficulties in `SAMPLED`. An agent has its window, 25 messages (a lone one 75) and the depth of the task.
     """
     figures: dict[str, dict[str, float | None]] = {}
     for difficulty, tasks in tests.items():
         figures[difficulty] = {"tasks": tasks}
         for temperature in (0.0, 1.0) if difficulty in SAMPLED else (0.0,):
             judge = GPTPolicy(policy.model, policy.tokenizer, temperature=temperature, max_new_tokens=LONGEST)
-            given = options(judge, difficulty, split, recursive=recursive, max_nodes=MOST_NODES[difficulty])
+            given = options(judge, difficulty, split, recursive=recursive, max_nodes=MAX_NODES[difficulty])
             runs = stream(ENV, judge, tasks=tasks, seed=derive(seed, "test"), env_options=given, concurrency=64)
             trees = [metrics.summary([tree]) for _, tree in runs]
             if temperature:
@@ -371,10 +370,10 @@ def examine(
 def learn(
     policy: GPTPolicy, seed: int, folder: Path, *, recursive: bool, steps: int, budget: float | None
 ) -> RAOTrainer:
-    """Train for some steps, or until so many tokens have been sampled; go on where an earlier call stopped.
+    """Train for some steps, or until `budget` tokens have been sampled; resume where an earlier call stopped.
 
-    A recursive agent trains on MEDIUM tasks. A lone one solves none of those when it starts, so that all its advantages
-    would be 0: it trains on easy tasks, more of them at a time, for it has one node where the other has thirty.
+    A recursive agent trains on medium tasks. A lone one solves none of those at first, so all its advantages would be 0:
+    it trains on easy tasks, and on more of them at a time, since it has one node where the other has thirty.
     """
     difficulty = "medium" if recursive else "easy"
     limits = {"max_depth": DEPTH_CAP, "max_nodes": 100} if recursive else {"max_depth": 0, "max_turns": 75}
@@ -426,8 +425,8 @@ def train(
     device: Annotated[str, typer.Option(help="Of the model; rollouts are played on the CPU.")] = "cpu",
     quick: Annotated[bool, typer.Option(help="A few minutes, to see that it runs; the results mean nothing.")] = False,
 ) -> None:
-    """Do everything for one seed, and write results/rao_gpt/seed-N.json."""
-    torch.set_num_threads(1)  # the model is so small that a second thread waits more than it works
+    """Run everything for one seed, and write results/rao_gpt/seed-N.json."""
+    torch.set_num_threads(1)  # the model is so small that a second thread only slows it down
     here = folder / f"seed-{seed}{'-quick' if quick else ''}"
     tests = {"easy": 5, "medium": 2} if quick else TESTS
     tasks, epochs, steps = (2, 1, 2) if quick else (WARM_TASKS, WARM_EPOCHS, STEPS)

@@ -4,7 +4,7 @@
     python baselines/textcraft_oracles.py --quick    # a few tasks of each kind
 
 Writes ``results/textcraft_oracles.json`` and, from it, the table in ``results/textcraft_oracles.md``. An interrupted
-run goes on where it stopped. What a context window does to scripted agents is in ``oracle_phase_transition.py``.
+run resumes where it stopped. What a context window does to scripted agents is in ``oracle_phase_transition.py``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def measure(row: Row) -> Row:
         "limits": {"context_tokens": row["window"]},
     }
     policy = ScriptedPolicy(TextCraftSynthEnv.oracles[row["policy"]])
-    # One environment at a time: a tree of an extreme task is large, and nobody waits for a model.
+    # One environment at a time: a tree of an extreme task is large, and there is no model to wait for.
     runs = stream(
         "TextCraftSynth-v0", policy, tasks=row["tasks"], seed=SEED, env_options=options, concurrency=1, progress=False
     )
@@ -86,7 +86,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
 
 def main(quick: Annotated[bool, typer.Option(help="A few tasks of each kind.")] = False) -> None:
     """Measure what is missing, and write the table."""
-    # Trees of tens of thousands of nodes live until they are measured: looking through them for garbage again and
+    # Trees of tens of thousands of nodes live until they are measured: scanning them for garbage again and
     # again takes 40% of the time.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)

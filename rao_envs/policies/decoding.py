@@ -89,12 +89,12 @@ def complete(model: Any, drafts: Sequence[Draft], *, temperature: float, pad_id:
         options["logits_to_keep"] = 1
     # Recent transformers call `past_key_values` `cache`, in arguments and in outputs; custom models may use either.
     cache_argument = "cache" if "cache" in takes and "past_key_values" not in takes else "past_key_values"
-    place = positions(mask)
+    position = positions(mask)
     live = list(drafts)
     cache = None
     while True:
         if "position_ids" in takes:
-            options["position_ids"] = place
+            options["position_ids"] = position
         options[cache_argument] = cache
         output = model(input_ids=ids, attention_mask=mask, **options)
         cache = output.cache if hasattr(output, "cache") else output.past_key_values
@@ -106,11 +106,11 @@ def complete(model: Any, drafts: Sequence[Draft], *, temperature: float, pad_id:
         if not going:
             return
         # A finished row does not advance: its next position may exceed the model's maximum.
-        place = place[:, -1:] + torch.tensor([[not draft.done] for draft in live], device=ids.device)
+        position = position[:, -1:] + torch.tensor([[not draft.done] for draft in live], device=ids.device)
         if len(going) <= _COMPACT * len(live) and hasattr(cache, "batch_select_indices"):
             rows = torch.tensor(going, device=ids.device)
             cache.batch_select_indices(rows)
-            token, mask, place = token[rows], mask[rows], place[rows]
+            token, mask, position = token[rows], mask[rows], position[rows]
             live = [live[row] for row in going]
         ids = token[:, None]
         mask = torch.cat((mask, mask.new_ones(len(live), 1)), dim=1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from rao_envs.extras import extra
+
+with extra("train", __name__):
+    import torch
+    from torch import Tensor
 
 __all__ = ["draw"]
 

@@ -8,7 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
+from rao_envs.extras import extra
+
+with extra("train", __name__):
+    import torch
 
 from rao_envs.policies.gpt.model import GPT, GPTConfig
 from rao_envs.policies.gpt.policy import GPTPolicy
