@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rao_envs.testing.env_checker import RuleBroken, check_env
+    from rao_envs.testing.env_checker import Report, RuleBroken, check_env
+    from rao_envs.testing.exploring import ExploringPolicy
     from rao_envs.testing.sandbox.conformance import CheckFailed, CheckResult, self_check
     from rao_envs.testing.sandbox.corpus import IDIOMS, share_that_runs
 
@@ -15,13 +16,25 @@ _HOMES = {
     "IDIOMS": "sandbox.corpus",
     "CheckFailed": "sandbox.conformance",
     "CheckResult": "sandbox.conformance",
+    "ExploringPolicy": "exploring",
+    "Report": "env_checker",
     "RuleBroken": "env_checker",
     "check_env": "env_checker",
     "self_check": "sandbox.conformance",
     "share_that_runs": "sandbox.corpus",
 }
 
-__all__ = ["IDIOMS", "CheckFailed", "CheckResult", "RuleBroken", "check_env", "self_check", "share_that_runs"]
+__all__ = [
+    "IDIOMS",
+    "CheckFailed",
+    "CheckResult",
+    "ExploringPolicy",
+    "Report",
+    "RuleBroken",
+    "check_env",
+    "self_check",
+    "share_that_runs",
+]
 
 
 def __getattr__(name: str) -> Any:

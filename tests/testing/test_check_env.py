@@ -9,24 +9,33 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from rao_envs import RecursiveEnv, Task, Verdict, seeding
+from rao_envs import Node, RecursiveEnv, Subtask, Task, ToolError, Verdict, seeding, tool
 from rao_envs.errors import OptionError
 from rao_envs.registration import ENVIRONMENTS
 from rao_envs.testing import RuleBroken, check_env
-from rao_envs.testing.env_checker import RULES
+from rao_envs.testing.env_checker import RULES, Subject
 from rao_envs.testing.toy import ToyWorld, toy_env, toy_oracle, toy_task
 from rao_envs.tree import Messages
 
 
 @pytest.mark.parametrize("env_id", list(ENVIRONMENTS))
-def test_every_registered_environment_passes(env_id):
-    check_env(env_id)
+def test_every_registered_environment_passes_with_every_tool_used(env_id):
+    report = check_env(env_id)
+    assert report.complete, report
+    assert (report.env, report.rules) == (env_id, tuple(RULES))
+    env = gym.make(env_id, difficulty="easy").unwrapped
+    env.reset(seed=0)
+    for used in report.used.values():
+        assert used.keys() == {*env.world.tools, "launch_subagent"}
 
 
 def test_an_environment_or_a_function_that_makes_one_will_do():
-    check_env(gym.make("TextCraft-v0", depth=2))
-    check_env(good)
-    check_env(toy_env, formats=["calls"])
+    assert check_env(gym.make("TextCraft-v0", depth=2)).env == "TextCraft-v0"
+    assert check_env(good).complete
+    report = check_env(toy_env, formats=["calls"])
+    assert list(report.used) == ["calls"]
+    assert report.used["calls"].keys() == {"note", "launch_subagent"}
+    assert str(report).startswith(f"RecursiveEnv: {len(RULES)} rules hold in calls; used launch_subagent ")
 
 
 def test_what_cannot_be_checked_is_refused():
@@ -195,6 +204,118 @@ class Parrot(ToyWorld):
         return Verdict(1.0 if result == 1 or (node.depth and result == node.goal) else 0.0)
 
 
+# These have no oracle, so that nothing but what the checker draws can find them.
+
+
+class Dice(ToyWorld):
+    """A tool that draws from nowhere."""
+
+    @tool
+    def roll(self, node: Node) -> float:
+        """Roll a die."""
+        return random.Random().random()
+
+
+class GlobalDice(ToyWorld):
+    """A tool that draws from the generator that all programs share."""
+
+    @tool
+    def roll(self, node: Node) -> int:
+        """Roll a die."""
+        return random.randint(1, 6)
+
+
+class Division(ToyWorld):
+    @tool
+    def share(self, node: Node, among: int) -> float:
+        """Share what there is."""
+        return 100 / among
+
+
+class Fussy(ToyWorld):
+    """A tool that fails for one of the values that its type allows, two levels down."""
+
+    @tool
+    def weigh(self, node: Node, weights: dict[str, list[int]]) -> float:
+        """Take a mean."""
+        return sum(sum(own) / len(own) for own in weights.values())
+
+
+class Unjsonable(ToyWorld):
+    """A tool that returns what JSON cannot hold."""
+
+    @tool
+    def who(self, node: Node) -> object:
+        """Say who you are."""
+        return node
+
+
+class SetState(ToyWorld):
+    """Its state is JSON until a tool is used."""
+
+    @tool
+    def mark(self, node: Node, name: str) -> int:
+        """Mark a name."""
+        self.marked = {*getattr(self, "marked", ()), name}
+        return len(self.marked)
+
+
+class Secretive(ToyWorld):
+    """What a tool changes is not in the state."""
+
+    def __init__(self, task):
+        super().__init__(task)
+        self._count = 0
+
+    @tool
+    def count(self, node: Node) -> int:
+        """Count calls."""
+        self._count += 1
+        return self._count
+
+
+class Charity(ToyWorld):
+    """A child asked for nothing earns 1.0."""
+
+    def delegate(self, node, parts: list[int]):
+        return Subtask(f"Add {parts}.", {"parts": parts})
+
+    def verify(self, node, result):
+        parts = node.payload.get("parts", [7])
+        return Verdict(float(result == sum(parts)))
+
+
+class Ranges(ToyWorld):
+    """The same where a range is empty."""
+
+    def delegate(self, node, first: int, end: int):
+        if first > end:
+            raise ToolError("backwards")
+        return Subtask(f"Add {first} to {end}.", {"first": first, "end": end})
+
+    def verify(self, node, result):
+        return Verdict(
+            float("first" in node.payload and result == sum(range(node.payload["first"], node.payload["end"])))
+        )
+
+
+class Flatterer(ToyWorld):
+    """Believes a child that asks for nothing in words."""
+
+    def verify(self, node, result):
+        return Verdict(1.0 if result == 1 or (node.depth and not node.goal) else 0.0)
+
+
+class Float(ToyWorld):
+    def verify(self, node, result):
+        return 0.5
+
+
+class Silent(ToyWorld):
+    def verify(self, node, result):
+        return None if node.depth else Verdict(0.0)
+
+
 def lost_events(self, action):
     *rest, info = RecursiveEnv.step(self, action)
     return *rest, info | {"events": info["events"][1:]}
@@ -208,37 +329,49 @@ class Tuples(ToyWorld):
         return type(subtask)(subtask.goal, {"goal": (goal,)}, turns)
 
 
+def bare(world):
+    """A factory of toy environments without an oracle."""
+    return lambda action_format: RecursiveEnv(toy_task, world, action_format=action_format)
+
+
 BROKEN = {
     "gymnasium": [toy(reset=warn_at_reset), toy(step=wrong_type)],
+    "tools": [bare(Division), bare(Fussy), bare(Unjsonable)],
+    "verdicts": [bare(Float), toy(world=Float), bare(Silent)],
     "tasks": [toy(tasks=impure_tasks), toy(tasks=same_ids), toy(tasks=tuple_tasks)],
-    "determinism": [toy(world=Forgetful)],
-    "random_state": [toy(tasks=global_random), toy(tasks=global_numpy)],
-    "checkpoints": [toy(world=Amnesic), toy(world=Unsavable)],
+    "determinism": [toy(world=Forgetful), bare(Dice)],
+    "random_state": [toy(tasks=global_random), toy(tasks=global_numpy), bare(GlobalDice)],
+    "checkpoints": [toy(world=Amnesic), toy(world=Unsavable), bare(SetState), bare(Secretive)],
     "info": [toy(step=no_messages), toy(_see=shared_chat)],
     "garbage": [toy(step=fragile), toy(step=deaf)],
     "rewards": [toy(step=early_reward), toy(step=scaled_reward), toy(step=never_truncated), toy(step=endless)],
     "oracles": [toy(oracles={"recursive": lazy_oracle}), toy(oracles={"recursive": lonely_oracle})],
-    "minimum": [toy(world=Generous), toy(world=Parrot)],
+    "minimum": [toy(world=Generous), toy(world=Parrot), bare(Charity), bare(Ranges), bare(Flatterer)],
     "log": [toy(step=lost_events), toy(world=Tuples)],
 }
 
 
-def fires(name, factory, action_format="calls"):
+def fires(name, factory, action_format):
+    subject = Subject(lambda: factory(action_format))
     try:
-        RULES[name](lambda: factory(action_format))
+        RULES[name](subject)
     except RuleBroken as failed:
         return failed.rule == name
     except Exception:
         return True  # `check_env` names the rule in which it was raised
+    finally:
+        subject.close()
     return False
 
 
+@pytest.mark.parametrize("action_format", ["code", "calls"])
 @pytest.mark.parametrize("name", list(RULES))
-def test_a_rule_fires_on_what_breaks_it_and_on_nothing_else(name):
-    assert not fires(name, good)
+def test_a_rule_fires_on_what_breaks_it_and_on_nothing_else(name, action_format):
+    assert not fires(name, good, action_format)
+    assert not fires(name, bare(ToyWorld), action_format)
     assert BROKEN[name]
-    for place, broken in enumerate(BROKEN[name]):
-        assert fires(name, broken), f"broken environment {place} passes"
+    for i, broken in enumerate(BROKEN[name]):
+        assert fires(name, broken, action_format), f"broken environment {i} passes"
 
 
 @pytest.mark.parametrize("name", list(RULES))
@@ -247,6 +380,65 @@ def test_the_failure_names_a_rule(name):
         with pytest.raises(RuleBroken, match=r"^\w+: ") as failed:
             check_env(broken, formats=["calls"])
         assert failed.value.rule in RULES
+
+
+@pytest.mark.parametrize(
+    ("world", "rule", "message"),
+    [
+        (Division, "tools", r'"share", "arguments": \{"among": 0\}.* raises ZeroDivisionError'),
+        (Dice, "determinism", "played again in a fresh environment, went another way"),
+        (SetState, "checkpoints", "SetState.marked=.*does not survive JSON"),
+        (Charity, "minimum", r'a child asked for nothing .*"parts": \[\].* succeeds by finish\(0\), doing nothing'),
+        (Float, "verdicts", "verify returned 0.5, a float: it must return a Verdict"),
+        (Silent, "verdicts", "verify returned None, a NoneType"),
+    ],
+)
+def test_the_failure_says_what_was_done_and_what_came_of_it(world, rule, message):
+    with pytest.raises(RuleBroken, match=message) as failed:
+        check_env(bare(world), formats=["calls"])
+    assert failed.value.rule == rule
+
+
+class Locked(ToyWorld):
+    """A tool that nobody can use, and launches that are always refused."""
+
+    @tool
+    def open(self, node: Node, key: str) -> str:
+        """Open the door."""
+        raise ToolError(f"no door has the key {key[:3]}")
+
+    def delegate(self, node, goal: str):
+        raise ToolError("nobody is there")
+
+
+class Opaque(ToyWorld):
+    """A tool that takes what no message can carry."""
+
+    @tool
+    def show(self, node: Node, what: random.Random) -> str:
+        """Show it."""
+        return str(what)
+
+
+@pytest.mark.parametrize("action_format", ["code", "calls"])
+def test_what_could_not_be_exercised_is_named(action_format):
+    report = check_env(bare(Locked), [action_format])
+    assert report.unexercised[action_format].keys() == {"open", "launch_subagent"}
+    assert not report.complete
+    assert f"not exercised in {action_format}: open: every valid call that was drawn was refused" in str(report)
+    assert "no door has the key" in str(report)
+    assert "nobody is there" in str(report)
+    assert report.used[action_format].keys() == {"note"}
+
+
+def test_a_tool_that_no_message_can_call_is_named():
+    report = check_env(bare(Opaque), ["calls"])
+    assert "its arguments have no JSON schema" in report.unexercised["calls"]["show"]
+
+
+def test_a_lone_agent_s_environment_has_nothing_to_launch():
+    report = check_env(lambda action_format: toy_env(action_format, recursive=False), ["calls"])
+    assert (report.complete, report.used["calls"].keys()) == (True, {"note"})
 
 
 def test_the_toy_s_chats_are_views():
