@@ -15,7 +15,7 @@ from heapq import heappop, heappush, heapreplace
 from typing import Any
 
 from rao_envs.action import Action
-from rao_envs.actions.tools import FINISH, LAUNCH, finish_message
+from rao_envs.actions.tools import FINISH, LAUNCH, finish_message, plain
 from rao_envs.engine.agents import Agent
 from rao_envs.engine.limits import grant
 from rao_envs.engine.prompts import WHY, Prompt, cut, opening_of, prompt_of
@@ -199,18 +199,19 @@ class Engine:
         session = agent.session
         assert session is not None
         agent.calls += 1
-        over = agent.calls > self.rules.limits.max_calls
+        limits = self.rules.limits
+        over = agent.calls > limits.max_calls
         if call.name == FINISH:
             try:
-                result = finish_message(call.args, call.kwargs)
+                result = finish_message(call.args, call.kwargs, limits.max_value_bytes)
             except ToolError as error:
                 if not over:
-                    return session.answer(call.id, Failure(f"finish: {error}"))
+                    return session.answer(call.id, Failure(str(error)))
             else:
                 self._finish(agent, result, session.abandon())
                 return None
         if over:
-            limit = f"Stopped: more than {self.rules.limits.max_calls:,} tool calls in one turn."
+            limit = f"Stopped: more than {limits.max_calls:,} tool calls in one turn."
             return Done(f"{session.abandon()}\n{limit}".lstrip(), "agent")
         if call.name == LAUNCH:
             refusal = self._launch(agent, call)
@@ -219,7 +220,9 @@ class Engine:
             return session.answer(call.id, LATER)
         tool = self._prompt(agent.node.depth).toolset.tools[call.name]
         try:
-            return session.answer(call.id, Value(tool(self.world, agent.node, call.args, call.kwargs)))
+            return session.answer(
+                call.id, Value(tool(self.world, agent.node, call.args, call.kwargs, limits.max_value_bytes))
+            )
         except ToolError as error:
             return session.answer(call.id, Failure(str(error)))
 
@@ -328,7 +331,8 @@ class Engine:
         if len(self.tree.nodes) >= limits.max_nodes:
             return f"all agents together have launched {limits.max_nodes:,}, the most allowed"
         try:
-            subtask: Subtask = launch(self.world, node, call.args, call.kwargs)
+            subtask: Subtask = launch(self.world, node, call.args, call.kwargs, limits.max_value_bytes)
+            plain(subtask.payload, LAUNCH, limits.max_value_bytes)
         except ToolError as error:
             return str(error)
         budget = grant(limits, agent.left, subtask.budget)
