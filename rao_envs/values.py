@@ -14,7 +14,7 @@ from typing import Any
 
 from rao_envs.errors import ToolError
 
-__all__ = ["clean_text", "json_size", "to_json"]
+__all__ = ["TooLarge", "clean_text", "json_size", "to_json"]
 
 _MAX_DEPTH = 64
 _MAX_ITEMS = 200_000
@@ -44,17 +44,18 @@ def to_json(value: Any, max_bytes: int = _MAX_BYTES, *, name: str = "max_bytes")
         name: what the error calls this limit.
 
     Raises:
-        ToolError: it holds something that is not data, is nested too deeply, or is too large.
+        ToolError: it holds something that is not data, or is nested too deeply.
+        TooLarge: it is too large; this is a `ToolError`, too.
     """
     room = [_MAX_ITEMS, max_bytes]
     try:
         plain = _plain(value, _MAX_DEPTH, room)
-    except _TooLarge:
-        raise ToolError(_too_large(_least_size(value), max_bytes, name)) from None
+    except _Overflow:
+        raise TooLarge(_too_large(_least_size(value), max_bytes, name)) from None
     # The walk counted characters, the least that the value can take; only large ones need the exact figure.
     most = _WORST * (max_bytes - room[1]) + _WORST_ITEM * (_MAX_ITEMS - room[0])
     if most > max_bytes and (size := json_size(plain)) > max_bytes:
-        raise ToolError(_too_large(f"{size:,}", max_bytes, name))
+        raise TooLarge(_too_large(f"{size:,}", max_bytes, name))
     return plain
 
 
@@ -68,7 +69,11 @@ _KEYS = {None: "null", True: "true", False: "false"}
 """As `json.dumps` has them."""
 
 
-class _TooLarge(Exception):
+class TooLarge(ToolError):
+    """A value has too many items, or too many bytes."""
+
+
+class _Overflow(Exception):
     """The characters alone are more than the limit."""
 
 
@@ -78,7 +83,7 @@ def _plain(value: Any, depth: int, room: list[int]) -> Any:
     if kind is str:
         room[1] -= len(value) + 2
         if room[1] < 0:
-            raise _TooLarge
+            raise _Overflow
         return value if value.isascii() else _counted(clean_text(value), len(value), room)
     if kind is int:
         bits = value.bit_length()
@@ -108,7 +113,7 @@ def _rarer(value: Any, kind: type, depth: int, room: list[int]) -> Any:
     if kind is bytes:
         room[1] -= len(value)
         if room[1] < 0:
-            raise _TooLarge
+            raise _Overflow
         return value.decode("utf-8", "replace")
     if isinstance(value, Mapping):
         _take(room, len(value), depth)
@@ -128,7 +133,7 @@ def _take(room: list[int], items: int, depth: int) -> None:
         raise ToolError(f"a value is nested more than {_MAX_DEPTH} deep: pass flatter data")
     room[0] -= items
     if room[0] < 0:
-        raise ToolError(f"a value holds more than {_MAX_ITEMS:,} items: pass less")
+        raise TooLarge(f"a value holds more than {_MAX_ITEMS:,} items: pass less")
 
 
 def _counted(text: str, counted: int, room: list[int]) -> str:

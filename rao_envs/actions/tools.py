@@ -11,10 +11,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ArgsKwargs
 
 from rao_envs.errors import ToolError
-from rao_envs.values import to_json
+from rao_envs.values import TooLarge, to_json
 from rao_envs.world import World
 
-__all__ = ["FINISH", "LAUNCH", "Tool", "Toolset", "finish_message", "plain"]
+__all__ = ["FINISH", "LAUNCH", "Tool", "Toolset", "finish_message", "plain", "too_large"]
 
 LAUNCH = "launch_subagent"
 FINISH = "finish"
@@ -155,6 +155,20 @@ def plain(value: Any, name: str, max_bytes: int) -> Any:
         return to_json(value, max_bytes, name="max_value_bytes")
     except ToolError as error:
         raise ToolError(f"{name}: {error}") from None
+
+
+def too_large(payload: Any, max_bytes: int) -> str:
+    """Say that the payload of a subagent is too large; '' if it is not.
+
+    Whether it is plain data is between the world and those who store trees: its agents are not to blame.
+    """
+    try:
+        to_json(payload, max_bytes, name="max_value_bytes")
+    except TooLarge as error:
+        return f"its payload is too large: {error}"
+    except ToolError:
+        pass
+    return ""
 
 
 def _listed(signature: inspect.Signature) -> list[str]:

@@ -15,7 +15,7 @@ from heapq import heappop, heappush, heapreplace
 from typing import Any
 
 from rao_envs.action import Action
-from rao_envs.actions.tools import FINISH, LAUNCH, finish_message, plain
+from rao_envs.actions.tools import FINISH, LAUNCH, finish_message, too_large
 from rao_envs.engine.agents import Agent
 from rao_envs.engine.limits import grant
 from rao_envs.engine.prompts import WHY, Prompt, cut, opening_of, prompt_of
@@ -332,9 +332,10 @@ class Engine:
             return f"all agents together have launched {limits.max_nodes:,}, the most allowed"
         try:
             subtask: Subtask = launch(self.world, node, call.args, call.kwargs, limits.max_value_bytes)
-            plain(subtask.payload, LAUNCH, limits.max_value_bytes)
         except ToolError as error:
             return str(error)
+        if why := too_large(subtask.payload, limits.max_value_bytes):
+            return why
         budget = grant(limits, agent.left, subtask.budget)
         if isinstance(budget, str):
             return budget
