@@ -11,10 +11,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ArgsKwargs
 
 from rao_envs.errors import ToolError
-from rao_envs.values import to_json, to_json_fast
+from rao_envs.values import TooLarge, to_json
 from rao_envs.world import World
 
-__all__ = ["FINISH", "LAUNCH", "Tool", "Toolset"]
+__all__ = ["FINISH", "LAUNCH", "Tool", "Toolset", "finish_message", "plain", "too_large"]
 
 LAUNCH = "launch_subagent"
 FINISH = "finish"
@@ -39,15 +39,24 @@ class Tool:
         adapter: TypeAdapter[Any] = TypeAdapter(method, config=ConfigDict(arbitrary_types_allowed=True))  # type: ignore[arg-type]
         self._validator = adapter.validator
 
-    def __call__(self, world: World, node: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    def __call__(
+        self, world: World, node: Any, args: Sequence[Any], kwargs: dict[str, Any], max_bytes: int = 2**20
+    ) -> Any:
         """Check the arguments and call the method.
+
+        Args:
+            world: whose method it is.
+            node: who calls it.
+            args: positional arguments, not to be trusted.
+            kwargs: keyword arguments, likewise.
+            max_bytes: size that the arguments may have as JSON, see `Limits.max_value_bytes`.
 
         Raises:
             ToolError: the arguments do not fit, or the method refuses them.
         """
         if kwargs and ("self" in kwargs or "node" in kwargs):
             raise ToolError(f"{self.name}: unexpected argument 'node'")
-        args, kwargs = to_json_fast((args, kwargs))
+        args, kwargs = plain((args, kwargs), self.name, max_bytes)
         try:
             return self._validator.validate_python(ArgsKwargs((world, node, *args), kwargs))
         except ValidationError as error:
@@ -120,17 +129,46 @@ class Toolset:
         return "\n".join(parts)
 
 
-def finish_message(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def finish_message(args: Sequence[Any], kwargs: Mapping[str, Any], max_bytes: int = 2**20) -> Any:
     """Return what `finish` was given, as plain JSON: the one argument under whatever name, else a list or dict.
 
     Raises:
-        ToolError: it is not data.
+        ToolError: it is not data, or takes more than `max_bytes` as JSON.
     """
+    given: Any = None
     if len(args) + len(kwargs) == 1:
-        return to_json(args[0] if args else next(iter(kwargs.values())))
-    if not kwargs:
-        return to_json(list(args)) if args else None
-    return to_json({**({"message": args[0] if len(args) == 1 else list(args)} if args else {}), **kwargs})
+        given = args[0] if args else next(iter(kwargs.values()))
+    elif kwargs:
+        given = {**({"message": args[0] if len(args) == 1 else list(args)} if args else {}), **kwargs}
+    elif args:
+        given = list(args)
+    return plain(given, FINISH, max_bytes)
+
+
+def plain(value: Any, name: str, max_bytes: int) -> Any:
+    """Return what a tool was given as plain JSON.
+
+    Raises:
+        ToolError: it is not data, or too large; the message begins with the tool's name.
+    """
+    try:
+        return to_json(value, max_bytes, name="max_value_bytes")
+    except ToolError as error:
+        raise ToolError(f"{name}: {error}") from None
+
+
+def too_large(payload: Any, max_bytes: int) -> str:
+    """Say that the payload of a subagent is too large; '' if it is not.
+
+    Whether it is plain data is between the world and those who store trees: its agents are not to blame.
+    """
+    try:
+        to_json(payload, max_bytes, name="max_value_bytes")
+    except TooLarge as error:
+        return f"its payload is too large: {error}"
+    except ToolError:
+        pass
+    return ""
 
 
 def _listed(signature: inspect.Signature) -> list[str]:

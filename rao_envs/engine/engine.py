@@ -205,18 +205,19 @@ class Engine:
         session = agent.session
         assert session is not None
         agent.calls += 1
-        over = agent.calls > self.rules.limits.max_calls
+        limits = self.rules.limits
+        over = agent.calls > limits.max_calls
         if call.name == FINISH:
             try:
-                result = finish_message(call.args, call.kwargs)
+                result = finish_message(call.args, call.kwargs, limits.max_value_bytes)
             except ToolError as error:
                 if not over:
-                    return session.answer(call.id, Failure(f"finish: {error}"))
+                    return session.answer(call.id, Failure(str(error)))
             else:
                 self._end_turn(agent, Finish(result, session.abandon()))
                 return None
         if over:
-            limit = f"Stopped: more than {self.rules.limits.max_calls:,} tool calls in one turn."
+            limit = f"Stopped: more than {limits.max_calls:,} tool calls in one turn."
             return Done(f"{session.abandon()}\n{limit}".lstrip(), "agent")
         if call.name == LAUNCH:
             if agent.launches is None:
@@ -225,7 +226,9 @@ class Engine:
             return session.answer(call.id, LATER)
         tool = self._prompts.at(agent.node.depth).toolset.tools[call.name]
         try:
-            return session.answer(call.id, Value(tool(self.world, agent.node, call.args, call.kwargs)))
+            return session.answer(
+                call.id, Value(tool(self.world, agent.node, call.args, call.kwargs, limits.max_value_bytes))
+            )
         except ToolError as error:
             return session.answer(call.id, Failure(str(error)))
 

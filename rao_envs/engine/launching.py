@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rao_envs.actions.tools import too_large
 from rao_envs.engine.agents import Agent, ReadyNodes
 from rao_envs.engine.limits import grant
 from rao_envs.engine.prompts import Prompts, opening_of
@@ -64,9 +65,11 @@ class Launcher:
         if len(self._tree.nodes) >= limits.max_nodes:
             return f"all agents together have launched {limits.max_nodes:,}, the most allowed"
         try:
-            subtask: Subtask = launch(self._world, node, call.args, call.kwargs)
+            subtask: Subtask = launch(self._world, node, call.args, call.kwargs, limits.max_value_bytes)
         except ToolError as error:
             return str(error)
+        if why := too_large(subtask.payload, limits.max_value_bytes):
+            return why
         budget = grant(limits, agent.left, subtask.budget)
         if isinstance(budget, str):
             return budget

@@ -46,6 +46,10 @@ class Limits:
         tree_turns: shared budget of the whole tree; None gives every node its own `max_turns`.
         context_tokens: size that a node's transcript must not outgrow.
         max_observation_chars: longer observations are cut in the middle, with a notice of how much was cut.
+        max_value_bytes: size, as compact JSON, of what one node may hand on at once: the result that it gives to
+            `finish`, the arguments of one call, and the payload of a subagent. What a tool *returns* is the world's
+            business: a world may hand out a document of any size, and in the code format the sandbox's own limit on
+            memory holds.
     """
 
     max_depth: int = 6
@@ -56,6 +60,7 @@ class Limits:
     tree_turns: int | None = None
     context_tokens: int = 8_192
     max_observation_chars: int = 16_000
+    max_value_bytes: int = 2**20
 
     def __post_init__(self) -> None:
         """Refuse limits that are none."""

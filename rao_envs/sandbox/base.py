@@ -21,16 +21,19 @@ class SandboxLimits:
         memory: bytes of heap.
         output: characters that it may print.
         code: characters of the snippet itself.
+        arguments: bytes that the arguments of one tool call may take as JSON. `Limits.max_value_bytes` is what an
+            environment allows; this is what leaves the interpreter at all.
     """
 
     seconds: float = 5.0
     memory: int = 64 * 2**20
     output: int = 2**20
     code: int = 100_000
+    arguments: int = 8 * 2**20
 
     def __post_init__(self) -> None:
         """Refuse limits that are not positive."""
-        for name in ("seconds", "memory", "output", "code"):
+        for name in ("seconds", "memory", "output", "code", "arguments"):
             if not getattr(self, name) > 0:
                 raise OptionError(name, getattr(self, name), "must be above 0; there is no 'unlimited'")
 

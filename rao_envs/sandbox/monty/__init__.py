@@ -3,9 +3,12 @@
 | module | holds |
 |---|---|
 | `pool` | the workers, and who has them |
-| `session` | one agent's session |
+| `session` | one agent's session, which outlives its workers |
+| `journal` | what a session needs to be rebuilt when a worker dies |
+| `runner` | its conversation with the interpreter in one worker |
+| `standing` | where it stands, and how a checkpoint keeps that |
 | `lease` | what a session asks of the pool |
-| `wire` | what goes over to the interpreter, and what comes back |
+| `wire`, `guard` | what goes over to the interpreter, and what may come back |
 | `rewriting`, `prelude` | Python that models write and the interpreter lacks |
 | `forks` | processes that cannot reach the workers |
 """

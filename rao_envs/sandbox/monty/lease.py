@@ -17,11 +17,13 @@ class Tenant(Protocol):
     Attributes:
         seed: start of its `random` module.
         running: whether its code runs just now, so that its worker cannot be taken.
-        used: grows with each use; the pool takes the worker of the lowest.
+        waiting: whether it waits for promised answers, so that it will do without a worker for a while.
+        used: grows with each use.
     """
 
     seed: int
     running: bool
+    waiting: bool
     used: int
 
     def move_out(self) -> None:

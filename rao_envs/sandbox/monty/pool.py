@@ -1,14 +1,16 @@
 """The pool of workers, and who has them.
 
-A session needs a worker only while its code runs. When more sessions live than the pool has workers, the one
-that was used longest ago is moved out to bytes, in the middle of a snippet too, and moved in again when its
-turn comes: a thousand suspended agents fit four workers.
+A session needs a worker only while its code runs. When more sessions live than the pool has workers, one is moved out
+to bytes, in the middle of a snippet too, and moved in again when its turn comes: a thousand suspended agents fit four
+workers. Moving costs as much as a turn, so the pool grows with demand up to what the machine's memory allows, and moves
+out the session that is likely to be needed last.
 """
 
 from __future__ import annotations
 
 import atexit
 import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -27,25 +29,29 @@ from rao_envs.sandbox.monty.wire import session_options
 __all__ = ["MontySandbox", "default_sandbox"]
 
 _PATIENCE = 0.05  # seconds; a worker may come free just before we begin to wait for it
+_MAX_WORKERS = 64
+_FEW_WORKERS = 16  # where the machine does not say how much memory it has
+_SHARE_OF_MEMORY = 0.25
 
 
 class MontySandbox:
     """A pool of workers and the sessions that share them. Safe to use from several threads.
 
     Args:
-        max_workers: worker processes at most (about 9 MB each); they start when first needed.
+        max_workers: worker processes at most; they start when first needed and take about 9 MB each. By default as
+            many as fit a quarter of the machine's memory if every one used its limit, and at most 64.
         limits: what one snippet may use.
 
     Raises:
         OptionError: `max_workers` is not at least 1.
     """
 
-    def __init__(self, max_workers: int = 16, limits: SandboxLimits | None = None) -> None:
+    def __init__(self, max_workers: int | None = None, limits: SandboxLimits | None = None) -> None:
         """Make the pool; no process starts before the first snippet."""
-        if max_workers < 1:
+        if max_workers is not None and max_workers < 1:
             raise OptionError("max_workers", max_workers, "must be at least 1")
-        self.max_workers = max_workers
         self.limits = limits or SandboxLimits()
+        self.max_workers = max_workers or _fitting(self.limits)
         self._pool: monty.Monty | None = None
         self._live: set[Tenant] = set()
         self._clock = count()
@@ -90,7 +96,7 @@ class MontySandbox:
             while len(self._live) >= self.max_workers:
                 idle = [other for other in self._live if not other.running]
                 if idle:
-                    self._evict(min(idle, key=lambda other: other.used))
+                    self._evict(max(idle, key=_needed_late))
                 else:
                     self._waiting += 1
                     self._freed.wait(_PATIENCE)
@@ -146,6 +152,24 @@ class MontySandbox:
         tenant.move_out()
 
 
+def _needed_late(tenant: Tenant) -> tuple[bool, int]:
+    """Order sessions by how long they are likely to do without a worker.
+
+    One that waits for subagents is idle until they have returned, and the ones further up wait longest. Of the others
+    each is about to act: those that have just acted come last where drivers go round.
+    """
+    return tenant.waiting, -tenant.used if tenant.waiting else tenant.used
+
+
+def _fitting(limits: SandboxLimits) -> int:
+    """Return how many workers the machine's memory allows."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on this system
+        return _FEW_WORKERS
+    return max(1, min(_MAX_WORKERS, int(memory * _SHARE_OF_MEMORY / limits.memory)))
+
+
 _default: MontySandbox | None = None
 _default_lock = threading.Lock()
 
@@ -163,8 +187,10 @@ def default_sandbox() -> MontySandbox:
 def _remember_missing_telemetry() -> None:
     """Let the interpreter's client find out only once that OpenTelemetry is not installed.
 
-    It tries to import it for every snippet, and Python looks through the whole path each time: 40% of the cost of
-    a small snippet.
+    It imports ``opentelemetry.context`` for every snippet, and Python looks through the whole path each time. None in
+    `sys.modules` is Python's own way to say that a module cannot be imported; whoever else asks for it gets the same
+    ImportError as before. Both names are needed: without the second, each attempt first imports the first.
     """
     if importlib.util.find_spec("opentelemetry") is None:
-        sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]  # None forbids the import
+        for name in ("opentelemetry", "opentelemetry.context"):
+            sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None forbids the import

@@ -183,7 +183,7 @@ def readable(trace: str) -> str:
     if "__rao_" not in trace:
         return trace
     trace = _SCAFFOLD.sub("", trace)
-    return re.sub(r"__rao_(?:module_)?(\w+)", r"\1", trace)
+    return re.sub(r"__rao_(?:module_|call_)?(\w+)", r"\1", trace)
 
 
 _HINTS = (

@@ -1,4 +1,4 @@
-"""What goes over to the interpreter of the default sandbox, and what comes back."""
+"""What goes over to the interpreter of the default sandbox."""
 
 from __future__ import annotations
 
@@ -8,25 +8,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import pydantic_monty as monty
-
-from rao_envs.errors import ToolError
 from rao_envs.sandbox.base import SandboxLimits
 from rao_envs.steps import Answer, Later, Value
 from rao_envs.values import clean_text, to_json
 
-__all__ = ["can_be_sent", "failure", "for_tools", "session_options", "shown", "wire"]
+__all__ = ["failure", "plainer", "rebinding", "session_options", "stand_ins", "wire"]
 
 _CLOCK = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-
-
-def can_be_sent(value: Any) -> bool:
-    """Say whether a value of the host's is plain enough for the interpreter."""
-    try:
-        to_json(value)
-        return "\\ud" not in ascii(value)
-    except (ToolError, ValueError, RecursionError):
-        return False
 
 
 def session_options(limits: SandboxLimits, seed: int) -> dict[str, Any]:
@@ -43,19 +31,12 @@ def session_options(limits: SandboxLimits, seed: int) -> dict[str, Any]:
 
 
 @cache
-def for_tools(tools: tuple[str, ...]) -> tuple[Mapping[str, Any], tuple[tuple[str, str], ...], re.Pattern[str]]:
-    """Return the tools' stand-ins, (name, beginning of a call), and what matches code that might bind a name anew.
-
-    That is any mention that is not a call, a definition, and `exec`.
-    """
-    names = "|".join(map(re.escape, tools)) or r"(?!)"
-    rebinds = rf"\b(?:{names})\b(?!\s*\()|\b(?:def|class)(?:\s|\\\r?\n)+(?:{names})\b|\b(?:exec|eval)\b"
-    return {name: _stand_in(name) for name in tools}, tuple((n, f"{n}(") for n in tools), re.compile(rebinds)
+def stand_ins(tools: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return, for each tool, what means "the host's tool of this name" inside the interpreter."""
+    return {name: _stand_in(name) for name in tools}
 
 
 def _stand_in(name: str) -> Any:
-    """Return a function that means, inside the interpreter, "call the host's tool of this name"."""
-
     def tool(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a stand-in is a name for the interpreter and is never called")
 
@@ -63,12 +44,22 @@ def _stand_in(name: str) -> Any:
     return tool
 
 
-def failure(kind: Any, message: str) -> Any:
+@cache
+def rebinding(tools: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what matches code that might bind a tool's name anew.
+
+    That is any mention that is not a call, a definition, and `exec`.
+    """
+    names = "|".join(map(re.escape, tools)) or r"(?!)"
+    return re.compile(rf"\b(?:{names})\b(?!\s*\()|\b(?:def|class)(?:\s|\\\r?\n)+(?:{names})\b|\b(?:exec|eval)\b")
+
+
+def failure(kind: str, message: str) -> dict[str, Any]:
     """Return an exception of a built-in kind as the interpreter takes it."""
-    return {"exc_type": kind, "message": message}
+    return {"exc_type": kind, "message": clean_text(message)}
 
 
-def wire(answer: Answer) -> Any:
+def wire(answer: Answer) -> dict[str, Any]:
     """Return an answer as the interpreter takes it."""
     if isinstance(answer, Value):
         return {"return_value": answer.value}
@@ -77,18 +68,14 @@ def wire(answer: Answer) -> Any:
     return failure(answer.kind, answer.message)
 
 
-def shown(done: monty.MontyComplete) -> str:
-    """Show the value of a snippet's last expression, as a notebook does."""
-    try:
-        value = done.output
-        if value is None:
-            return ""
-        text = repr(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        return f"[the last value cannot be shown: {type(error).__name__}]\n"
-    if "MontyClassProxy(" in text and not isinstance(value, str):
-        text = _PROXY.sub(r"\1(", text)
-    return clean_text(text) + "\n"
+def plainer(sent: dict[Any, Any]) -> dict[Any, Any]:
+    """Return an answer in words that the interpreter takes for certain: plain values, and a `ValueError`.
 
-
-_PROXY = re.compile(r"MontyClassProxy\(name='(\w+)', attributes=")
+    Raises:
+        ToolError: it holds a value that is not plain data.
+    """
+    if "return_value" in sent:
+        return {"return_value": to_json(sent["return_value"])}
+    if "exc_type" in sent:
+        return failure("ValueError", f"{sent['exc_type']}: {sent['message']}")
+    return {call: plainer(answer) if isinstance(answer, dict) else answer for call, answer in sent.items()}

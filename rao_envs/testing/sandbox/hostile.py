@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from rao_envs.steps import Call, Done, Value
-from rao_envs.testing.sandbox.workbench import LIMITS, TOOLS, Check, Workbench, expect
+from rao_envs.steps import Call, Done, Failure, Value
+from rao_envs.testing.sandbox.workbench import LIMITS, SLACK, TOOLS, Check, Workbench, expect
 
 __all__ = ["CHECKS"]
 
@@ -226,6 +227,83 @@ def _harmless(call: Call) -> None:
         todo += value if isinstance(value, list | tuple) else []
 
 
+def answers_may_be_anything_plain(bench: Workbench) -> None:
+    """No text, number or key that a tool returns can make what the code does next anybody's fault but the agent's."""
+    deep: list[Any] = []
+    for _ in range(60):
+        deep = [deep]
+    answers: tuple[Any, ...] = ("\\ud800", "\ud800", {"\udfff": [float("nan"), 10**900]}, {1: None, "": ()}, deep)
+    for answer in answers:
+        for ending in ("while True: pass", "nope", "raise ValueError('\\ud83d')"):
+            repl = bench.open()
+            step = repl.start(f"x = echo(1)\n{ending}")
+            expect(isinstance(step, Call), f"a call was due: {step!r}")
+            done = repl.answer(0 if isinstance(step, Done) else step.id, Value(answer))  # type: ignore[union-attr]
+            expect(isinstance(done, Done) and done.fault == "agent", f"{answer!r}, then {ending!r}: {done!r}")
+    for reason in ("\ud800", "\\ud800", ""):
+        repl = bench.open()
+        step = repl.start("try:\n    echo(1)\nexcept ValueError as error:\n    print('caught')")
+        expect(isinstance(step, Call), f"a call was due: {step!r}")
+        done = repl.answer(step.id, Failure(reason))  # type: ignore[union-attr]
+        expect(done == Done("caught\n"), f"a failure in the words {reason!r}: {done!r}")
+
+
+def promises_do_not_excuse_endless_loops(bench: Workbench) -> None:
+    """A launch that is not awaited, then an endless loop: a failed turn, and the session goes on afresh."""
+    repl = bench.open(given=4)
+    for before in ("launch_subagent(1)", "x = launch_subagent(1)", "await launch_subagent('\\\\ud800')"):
+        bench.fails(f"{before}\nwhile True: pass", "Timeout", repl=repl)
+        bench.prints("print(given)", "4\n", repl)
+
+
+SHARED = {
+    "lists": "x = 'y'\nfor i in range(40): x = [x, x]",
+    "tuples": "x = 'y'\nfor i in range(40): x = (x, x)",
+    "dicts": "x = 'y'\nfor i in range(40): x = {'a': x, 'b': x}",
+    "keys": "x = 'y'\nfor i in range(40): x = (x, x)\nx = {x: 1}",
+    "sets": "x = 'y'\nfor i in range(40): x = (x, x)\nx = {x}",
+    "frozen sets": "x = frozenset('y')\nfor i in range(40): x = frozenset([(x, 1), (x, 2)])",
+    "one wide key": "x = (0,) * 100_000\nx = [{x: i} for i in range(10_000)]",
+    "text": "x = ['y' * 10**6] * 3_000",
+    "bytes": "x = [b'y' * 10**6] * 3_000",
+    "numbers": "x = [10**4_000] * 100_000",
+    "classes": "class A: pass\nx = 'y'\nfor i in range(40):\n    a = A()\n    a.l, a.r, x = x, x, a",
+    "a mixture": "x = 'y'\nfor i in range(20): x = [{'k': (x, x)}, {i: x}]",
+    "a cycle": "x = [1]\nx.append(x)",
+    "an exception": "x = 'y' * 10**6\nfor i in range(40): x = [x, x]\nx = [ValueError('y' * 10**6)] * 3_000",
+}
+"""Code that makes an `x` which is small in memory and huge when it is written out."""
+
+USES = (
+    "x",
+    "echo(x)",
+    "echo(key=[x])",
+    "echo(*[x, x])",
+    "finish(x)",
+    "await launch_subagent(x)",
+    "raise ValueError(x)",
+    "raise ValueError(f'{x}')",
+    "print(x)",
+    "def f(): return x\nf()",
+)
+"""What may be done with it."""
+
+
+def shared_values_are_bounded(bench: Workbench) -> None:
+    """A value that is small in memory and huge when written out costs the host neither time nor memory."""
+    for what, code in SHARED.items():
+        for use in USES if what in ("lists", "keys") else USES[:3]:
+            begin = time.monotonic()
+            done = bench.run(f"{code}\n{use}")
+            seconds = time.monotonic() - begin
+            expect(seconds < LIMITS.seconds + SLACK, f"{use} with {what} took {seconds:.1f} s")
+            room = 100 * LIMITS.output if use.startswith("raise") else LIMITS.output + 1_000
+            expect(len(done.text) <= room, f"{use} with {what} shows {len(done.text):,} characters")
+            for call in bench.calls:
+                _harmless(call)
+            bench.calls.clear()
+
+
 def odd_exceptions_are_the_agents(bench: Workbench) -> None:
     """SystemExit, KeyboardInterrupt and BaseException end the snippet and nothing else."""
     repl = bench.open()
@@ -276,6 +354,9 @@ CHECKS: tuple[Check, ...] = (
     broken_text_is_mended,
     huge_numbers_are_no_danger,
     arguments_may_be_anything,
+    answers_may_be_anything_plain,
+    promises_do_not_excuse_endless_loops,
+    shared_values_are_bounded,
     odd_exceptions_are_the_agents,
     only_tools_reach_the_host,
     catching_everything_changes_nothing,

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from rao_envs.sandbox.base import Sandbox, SandboxLimits
 from rao_envs.steps import LATER, Answer, Call, Done, Failure, Session, Step, Value, Wait
 
-__all__ = ["LIMITS", "TOOLS", "Check", "MakeSandbox", "Workbench", "a_call", "a_wait", "expect"]
+__all__ = ["LIMITS", "SLACK", "TOOLS", "Check", "MakeSandbox", "Workbench", "a_call", "a_wait", "expect"]
 
 TOOLS = ("echo", "refuse", "launch_subagent", "finish")
 """What the checks' sessions can call: `echo` returns its arguments, `refuse` fails, `launch_subagent` is answered
@@ -19,7 +19,7 @@ later with the text "child N", and `finish` is never answered."""
 LIMITS = SandboxLimits(seconds=0.4, memory=32 * 2**20, output=5_000, code=2_000)
 """Small, so that reaching them is quick."""
 
-SLACK = 3.0
+SLACK = 10.0
 """Seconds that a machine under load may add to any limit."""
 
 MakeSandbox: TypeAlias = Callable[[SandboxLimits], Sandbox]
