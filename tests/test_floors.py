@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
+    "_fields": 0,
     "errors": 0,
     "events": 0,
     "locks": 0,
