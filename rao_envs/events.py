@@ -24,6 +24,23 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Literal, get_args
 
+from rao_envs._fields import (
+    Check,
+    as_bool,
+    as_count,
+    as_counts,
+    as_data,
+    as_logprobs,
+    as_object,
+    as_seconds,
+    as_success,
+    as_text,
+    as_token_ids,
+    as_whole,
+    maybe,
+    one_of,
+    shown,
+)
 from rao_envs.errors import CorruptTree
 
 __all__ = [
@@ -72,8 +89,12 @@ class Verdict:
 
     def __post_init__(self) -> None:
         """Refuse a success outside [0, 1]: a reward that is off by a scale is a silent bug."""
-        if self.success is not None and not 0.0 <= self.success <= 1.0:
-            raise ValueError(f"Verdict(success={self.success!r}): must lie in [0, 1], or be None if unjudged")
+        success: Any = self.success
+        if isinstance(success, bool) or hasattr(success, "dtype"):
+            # From ``answer == gold``, or from numpy: a stored tree holds plain numbers.
+            object.__setattr__(self, "success", float(success))
+        if success is not None and not 0.0 <= success <= 1.0:
+            raise ValueError(f"Verdict(success={success!r}): must lie in [0, 1], or be None if unjudged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,26 +274,78 @@ def event_to_dict(event: Event) -> dict[str, Any]:
 def event_from_dict(data: Mapping[str, Any]) -> Event:
     """Rebuild an event from what `event_to_dict` returned.
 
+    Every field is checked, so that nothing that is made of the event stumbles over it later.
+
     Raises:
-        CorruptTree: the data is not an event.
+        CorruptTree: the data is not an event; names the field.
     """
-    if not isinstance(data, Mapping):
-        raise CorruptTree(f"an event must be an object, got {type(data).__name__}")
-    values = dict(data)
-    name = values.pop("type", None)
-    cls = EVENT_TYPES.get(name) if isinstance(name, str) else None
+    if type(data) is not dict and not isinstance(data, Mapping):
+        raise CorruptTree(f"an event must be an object, not {shown(data)}")
+    name = data.get("type")
+    cls = EVENT_TYPES.get(name) if type(name) is str else None
     if cls is None:
-        raise CorruptTree(f"unknown event type {name!r:.80}; known: {', '.join(EVENT_TYPES)}")
+        raise CorruptTree(f"unknown event type {shown(name)}; known: {', '.join(EVENT_TYPES)}")
+    values, missing, known, field = [], "", 1, ""
+    get = data.get
     try:
-        if "verdict" in values:
-            values["verdict"] = Verdict(**values["verdict"])
-        if values.get("sample") is not None:
-            values["sample"] = Sample(**{key: tuple(ids) for key, ids in values["sample"].items()})
-        if "on" in values:
-            values["on"] = tuple(values["on"])
-        event = cls(**values)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise CorruptTree(f"not a {cls.__name__} event: {error}") from error
-    if type(event.seq) is not int or type(event.node) is not int:
-        raise CorruptTree(f"not a {cls.__name__} event: seq and node must be whole numbers")
-    return event
+        for field, sure, check, default in _CHECKS[cls]:
+            value = get(field, MISSING)
+            if value is MISSING:
+                value = default
+                if value is MISSING:
+                    missing = missing or field
+            else:
+                known += 1
+                if type(value) is not sure:
+                    value = check(value)
+            values.append(value)
+    except ValueError as error:
+        raise CorruptTree(f"not a {name} event: {field} {error}") from error
+    if missing:
+        raise CorruptTree(f"not a {name} event: {missing} is missing")
+    if known != len(data):
+        unknown = sorted(map(repr, data.keys() - {"type", *_Codec.names[cls]}))
+        raise CorruptTree(f"not a {name} event: unknown field {', '.join(unknown)[:200]}")
+    return cls(*values)
+
+
+def _verdict(value: Any) -> Verdict:
+    if type(value) is not dict or "success" not in value or not value.keys() <= {"success", "source", "why"}:
+        raise ValueError("must be an object with success, source and why")
+    success = as_success(value["success"])
+    return Verdict(success, as_text(value.get("source", "exact")), as_text(value.get("why", "")))
+
+
+def _sample(value: Any) -> Sample | None:
+    if value is None:
+        return None
+    if type(value) is not dict or value.keys() != {"prompt_ids", "output_ids", "logprobs"}:
+        raise ValueError("must be an object with prompt_ids, output_ids and logprobs")
+    prompt, output = as_token_ids(value["prompt_ids"]), as_token_ids(value["output_ids"])
+    return Sample(prompt, output, as_logprobs(value["logprobs"]))
+
+
+_KINDS: Mapping[str, Check] = {
+    **dict.fromkeys(("seq", "node", "prompt_tokens", "output_tokens", "calls", "child"), as_count),
+    **dict.fromkeys(("time", "latency"), as_seconds),
+    **dict.fromkeys(("goal", "opening", "action", "observation", "reason"), as_text),
+    **dict.fromkeys(("payload", "result"), as_data),
+    "parent": maybe(as_count),
+    "system": maybe(as_text),
+    "budget": as_whole,
+    "task": maybe(as_object),
+    "sample": _sample,
+    "on": as_counts,
+    "may_delegate": maybe(as_bool),
+    "fault": one_of(None, *get_args(Fault)),
+    "status": one_of(*STATUSES),
+    "verdict": _verdict,
+}
+_CHECKS = {
+    cls: tuple(
+        (field.name, str if _KINDS[field.name] is as_text else None, _KINDS[field.name], field.default)
+        for field in fields(cls)
+    )
+    for cls in EVENT_TYPES.values()
+}
+"""Name, type of which any value will do, check, and default of each field."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 
+from rao_envs._fields import as_object
 from rao_envs.errors import CorruptTree
 from rao_envs.events import (
     STATUSES,
@@ -271,7 +272,7 @@ class ExecutionTree:
             CorruptTree: an event is missing, doubled or impossible.
         """
         tree = cls(meta)
-        for event in sorted(events, key=lambda event: event.seq):
+        for event in sorted(events, key=attrgetter("seq")):
             tree.apply(event)
         tree.events.pack()
         return tree
@@ -398,8 +399,11 @@ class ExecutionTree:
         """
         try:
             data = json.loads(text)
-            return cls.from_events([event_from_dict(event) for event in data["events"]], dict(data["meta"]))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            if type(data) is not dict or data.keys() != {"meta", "events"} or type(data["events"]) is not list:
+                raise ValueError("it must be an object with meta and a list of events")
+            meta = as_object(data["meta"])
+            return cls.from_events([event_from_dict(event) for event in data["events"]], meta)
+        except (ValueError, RecursionError) as error:
             if isinstance(error, CorruptTree):
                 raise
             raise CorruptTree(f"not the JSON of an execution tree: {error!r:.200}") from error
@@ -411,7 +415,9 @@ class ExecutionTree:
         """
         import networkx
 
-        graph: networkx.DiGraph[int] = networkx.DiGraph(task=dict(self.task), **self.meta)
+        graph: networkx.DiGraph[int] = networkx.DiGraph()
+        # Not as keyword arguments: a collected tree's meta data has a "task", too, the number that was asked for.
+        graph.graph.update({**self.meta, "task": dict(self.task)})
         for node in self.nodes:
             graph.add_node(
                 node.id,

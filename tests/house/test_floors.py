@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = {
+    "_fields": 0,
     "errors": 0,
     "events": 0,
     "extras": 0,
