@@ -10,7 +10,7 @@ import difflib
 import inspect
 import operator
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from rao_envs.errors import OptionError
 
-__all__ = ["check_options", "one_of", "whole"]
+__all__ = ["check_options", "one_of", "option_names", "whole"]
 
 
 def one_of(name: str, value: object, allowed: Iterable[str], also: str = "") -> None:
@@ -83,6 +83,19 @@ def check_options(owner: type, args: Sequence[object], options: Mapping[str, obj
         hint = known[name]
         if not _fits(value, hint):
             raise OptionError(name, value, f"must be {_shown(hint)}")
+
+
+def option_names(creator: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    """Return the names of the options of a class or function, and whether it passes others on.
+
+    Args:
+        creator: what makes an environment.
+    """
+    if isinstance(creator, type):
+        return tuple(_parameters(creator)[0]), False
+    parameters = inspect.signature(creator).parameters.values()
+    named = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 @lru_cache(maxsize=64)

@@ -37,6 +37,7 @@ FLOORS = {
     "testing": 7,
     "viewer": 7,
     "cli": 8,
+    "__main__": 9,
 }
 HEAVY = ("torch", "networkx", "pydantic", "pydantic_monty", "rich", "typer", "rao_textcraft", "hypothesis")
 
