@@ -6,7 +6,6 @@ parties too; `one_of` and `whole` check values.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import operator
 import types
@@ -75,6 +74,8 @@ def check_options(owner: type, args: Sequence[object], options: Mapping[str, obj
     """
     known, positional = _parameters(owner)
     if unknown := [name for name in options if name not in known]:
+        import difflib  # not above: most processes never need it
+
         close = difflib.get_close_matches(unknown[0], known, n=1)
         guess = f"; did you mean {close[0]!r}?" if close else "."
         fix = f"{owner.__name__} has no such option{guess} It takes {', '.join(known)}"

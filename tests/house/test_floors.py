@@ -129,6 +129,22 @@ def test_importing_the_library_loads_nothing_heavy():
     assert loaded == []
 
 
+def test_making_an_environment_loads_neither_pydantic_nor_the_sandbox():
+    # They take longer to import than a world to generate; the first call and the first code need them.
+    heavy = ("pydantic", "pydantic_monty", "networkx", "difflib", "zipfile", "rao_envs.sandbox.monty")
+    code = f"""
+import sys, gymnasium, rao_envs
+before = set(sys.modules)
+env = gymnasium.make("TextCraftSynth-v0")
+env.reset(seed=0)
+print(*[name for name in {heavy!r} if name in sys.modules and name not in before])
+env.step("x = 1")
+assert "pydantic_monty" in sys.modules
+"""
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == []
+
+
 def test_every_public_name_loads():
     import rao_envs
 
