@@ -9,8 +9,8 @@ Each seed does the following, and resumes where it was interrupted:
    a recipe, delegate the same work twice or a base material, ask for the wrong number, look too late, give up. The
    model imitates all of this.
 2. *RAO.* The model plays MEDIUM tasks and learns from every node's own advantage. Trees may be 6 deep.
-3. *Alone.* The same model, warm-started on similar play of a lone agent, and trained by the same trainer for at least as
-   many sampled tokens, without subagents: on easy tasks, since at first it solves no medium ones.
+3. *Alone.* The same model, warm-started on similar play of a lone agent, and trained by the same trainer for at least
+   as many sampled tokens, without subagents: on easy tasks, since at first it solves no medium ones.
 4. *Test.* Easy to extreme tasks of the test split, whose targets occur in no training task. Every agent has 512 tokens.
 """
 
@@ -50,8 +50,8 @@ SLOTS = 48
 LONGEST = 48
 """Maximum tokens of a message."""
 IGNORE = r'"(depth|held)":\d+,'
-"""Parts of `get_info` that the model does not read: numbers that grow with the depth of the task, so training would show
-only small ones. The recipe tells it whether an item can be crafted."""
+"""Parts of `get_info` that the model does not read: numbers that grow with the depth of the task, so training would
+show only small ones. The recipe tells it whether an item can be crafted."""
 STEPS = 40
 WORLDS = 40
 WARM_TASKS = 60
@@ -372,8 +372,8 @@ def learn(
 ) -> RAOTrainer:
     """Train for some steps, or until `budget` tokens have been sampled; resume where an earlier call stopped.
 
-    A recursive agent trains on medium tasks. A lone one solves none of those at first, so all its advantages would be 0:
-    it trains on easy tasks, and on more of them at a time, since it has one node where the other has thirty.
+    A recursive agent trains on medium tasks. A lone one solves none of those at first, so all its advantages would be
+    0: it trains on easy tasks, and on more of them at a time, since it has one node where the other has thirty.
     """
     difficulty = "medium" if recursive else "easy"
     limits = {"max_depth": DEPTH_CAP, "max_nodes": 100} if recursive else {"max_depth": 0, "max_turns": 75}
