@@ -195,13 +195,13 @@ class Node:
         self.status: Status | None = None
         self.result: Any = None
         self.success: float | None = None
-        self._why: tuple[str, str] | None = None  # a tuple of texts costs the garbage collector nothing
+        self._why: tuple[str, str] | None = None  # the garbage collector does not track a tuple of strings
         self.spawned_at = event.time
         self.returned_at: float | None = None
 
     @property
     def turns(self) -> Sequence[Turn]:
-        """What it did; made anew at each reading once it is over."""
+        """Its turns; rebuilt at each access once it has ended."""
         turns = self._turns
         return turns if isinstance(turns, list) else [Turn(*row) for row in turns]
 
@@ -211,7 +211,7 @@ class Node:
         self._turns.append(turn)
 
     def pack(self) -> None:
-        """Give the turns of a node that is over a form that costs the garbage collector nothing."""
+        """Store the turns of a node that has ended in a form that the garbage collector does not track."""
         turns = self._turns
         if isinstance(turns, list) and not (turns and turns[-1].sample):
             self._turns = tuple(map(_row, turns))
@@ -223,21 +223,21 @@ class Node:
 
     @property
     def verdict(self) -> Verdict | None:
-        """Own success, who says so, and why; None while it lives."""
+        """Own success, its source and the reason; None while it lives."""
         return None if self._why is None else Verdict(self.success, *self._why)
 
     @property
     def address(self) -> str:
-        """The path from the root in words: "0" is the root, "0.2.1" the second child of its third."""
+        """The path from the root as text: "0" is the root, "0.2.1" the second child of its third."""
         return ".".join(map(str, (0, *self.path)))
 
     @property
     def messages(self) -> Messages:
-        """The chat so far, an immutable view."""
+        """The chat so far, as an immutable view."""
         return Messages(self)
 
     def __repr__(self) -> str:
-        """Show where it stands and how it fared."""
+        """Show its address, state and success."""
         state = self.status or ("waiting" if self.waits else "running")
         return f"<Node {self.address} {state} success={self.success} turns={len(self.turns)} {self.goal!r:.60}>"
 
@@ -249,8 +249,8 @@ class ExecutionTree:
         events: the log, read like a list; append with `apply` only.
         nodes: the nodes by id; ``nodes[0]`` is the root.
         task: what the root was asked: at least "id" (JSON).
-        meta: what the collector knows of the rollout, such as "rollout", "seed", "policy" (JSON).
-        invalid: why the infrastructure spoiled this rollout; None if it did not.
+        meta: what the collector knows about the rollout, such as "rollout", "seed", "policy" (JSON).
+        invalid: how the infrastructure failed; None if it did not.
     """
 
     __slots__ = ("events", "invalid", "meta", "nodes", "task")
@@ -265,10 +265,10 @@ class ExecutionTree:
 
     @classmethod
     def from_events(cls, events: Iterable[Event], meta: Mapping[str, Any] | None = None) -> ExecutionTree:
-        """Rebuild a tree from its log, in whatever order the events come: `seq` restores it.
+        """Rebuild a tree from its log; the events may come in any order, since `seq` restores it.
 
         Raises:
-            CorruptTree: an event is missing, doubled or impossible.
+            CorruptTree: an event is missing, duplicated or impossible.
         """
         tree = cls(meta)
         for event in sorted(events, key=lambda event: event.seq):
@@ -277,7 +277,7 @@ class ExecutionTree:
         return tree
 
     def apply(self, event: Event) -> None:
-        """Let one more thing have happened.
+        """Append an event and update the tree.
 
         Raises:
             CorruptTree: the event cannot follow the log so far; the tree is unchanged.
