@@ -1,21 +1,21 @@
 """What happened in a rollout: frozen events, in order, from which everything else is derived.
 
-A rollout writes one log. Every event carries its place in that log (`seq`, from 0 without gaps), the node it
-concerns, and the virtual time at which it happened *to that node*. Nodes run side by side in virtual time but
-one after the other in the log, so `time` may step back from one event to the next; `seq` never does.
+A rollout writes one log. Every event carries its position in that log (`seq`, from 0 without gaps), the node it
+concerns, and the virtual time at which it happened *to that node*. Nodes run in parallel in virtual time but
+one after the other in the log, so `time` may go back from one event to the next; `seq` never does.
 
-| event | says |
+| event | meaning |
 |---|---|
 | `Spawned` | a node exists: who launched it, what it was asked, what it was shown |
 | `Acted` | a node sent a message (the start of a turn) |
 | `Blocked` | the turn waits for children |
-| `Resumed` | a child's result was handed to the waiting turn |
+| `Resumed` | a child's result was delivered to the waiting turn |
 | `Observed` | the turn is over: what the node saw of it |
 | `Returned` | the node is over: its result, why it ended, its verdict |
 | `Aborted` | the infrastructure failed: the rollout is invalid |
 
-A turn that delegates ends long after it began, with other nodes' events in between: that is why `Acted` and
-`Observed` are two events.
+A turn that delegates ends long after it began, with other nodes' events in between; hence the two events `Acted` and
+`Observed`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ its parent."""
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 Fault = Literal["agent", "infrastructure"]
-"""Whose fault a failed turn is."""
+"""Who is at fault for a failed turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,9 @@ class Verdict:
 
     Attributes:
         success: in [0, 1]; None means unjudged, which is not the same as 0.
-        source: who says so: "exact" (a program that checks), "judge" (a model), "engine" (the node never
+        source: where it comes from: "exact" (a program that checks), "judge" (a model), "engine" (the node never
             finished, so there is nothing to check) or "none" (unjudged).
-        why: one line for people.
+        why: the reason, in one human-readable line.
     """
 
     success: float | None
@@ -88,7 +88,7 @@ class Verdict:
     why: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a success outside [0, 1]: a reward that is off by a scale is a silent bug."""
+        """Reject a success outside [0, 1]: a wrongly scaled reward is a silent bug."""
         success: Any = self.success
         if isinstance(success, bool) or hasattr(success, "dtype"):
             # From ``answer == gold``, or from numpy: a stored tree holds plain numbers.
@@ -99,10 +99,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The tokens of one message as the policy sampled them: what a trainer optimises, never retokenised.
+    """The tokens of one message, as sampled by the policy: what a trainer optimises, never retokenised.
 
     Attributes:
-        prompt_ids: token ids that the policy was given, length P.
+        prompt_ids: token ids given to the policy, length P.
         output_ids: token ids that it sampled, length T.
         logprobs: natural-log probabilities of `output_ids` when sampled, length T.
     """
@@ -112,7 +112,7 @@ class Sample:
     logprobs: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Refuse log-probabilities that do not belong to these tokens."""
+        """Reject log-probabilities that do not match the tokens."""
         if len(self.output_ids) != len(self.logprobs):
             raise ValueError(
                 f"Sample: {len(self.output_ids)} output_ids but {len(self.logprobs)} logprobs; "
@@ -125,9 +125,9 @@ class Event:
     """One thing that happened to one node.
 
     Attributes:
-        seq: place in the rollout's log, from 0.
+        seq: position in the rollout's log, from 0.
         node: id of the node, from 0 (the root) in order of spawning.
-        time: virtual seconds since the rollout began, on that node's own line of time.
+        time: virtual seconds since the rollout began, on that node's own clock.
     """
 
     seq: int
@@ -137,7 +137,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Spawned(Event):
-    """A node came to be.
+    """A node exists.
 
     Attributes:
         parent: id of the node that launched it; None for the root.
@@ -146,7 +146,7 @@ class Spawned(Event):
         system: its system message; None means the same as its parent's.
         budget: turns it may take (and, with a shared budget, its descendants too).
         payload: the goal in the benchmark's own terms (JSON).
-        task: for the root, what task this is: at least its "id" (JSON).
+        task: for the root, which task this is: at least its "id" (JSON).
         may_delegate: whether it may launch subagents; None means the same as its parent.
     """
 
@@ -169,7 +169,7 @@ class Acted(Event):
         latency: virtual seconds that the policy took to write it.
         prompt_tokens: size of the transcript it answered.
         output_tokens: size of the message.
-        sample: tokens and log-probabilities as sampled, where the policy gave them.
+        sample: tokens and log-probabilities as sampled, if the policy gave them.
     """
 
     action: str
@@ -181,9 +181,9 @@ class Acted(Event):
 
 @dataclass(frozen=True, slots=True)
 class Blocked(Event):
-    """The turn waits for the nodes `on`: all that it has launched and not yet heard of.
+    """The turn waits for the nodes `on`: all that it has launched and not yet heard from.
 
-    It may go on as soon as one of them returns; a new event follows only if it waits for new ones then.
+    It may continue as soon as one of them returns; a new event follows only if it then waits for new ones.
     """
 
     on: tuple[int, ...]
@@ -191,7 +191,7 @@ class Blocked(Event):
 
 @dataclass(frozen=True, slots=True)
 class Resumed(Event):
-    """The result of node `child` was handed to the waiting turn."""
+    """The result of node `child` was delivered to the waiting turn."""
 
     child: int
 
@@ -203,7 +203,7 @@ class Observed(Event):
     Attributes:
         observation: what the node saw of it, as added to its transcript.
         calls: tool calls made, launches included.
-        fault: whose fault it is that the turn failed; None when it did not.
+        fault: who is at fault if the turn failed; None if it did not.
     """
 
     observation: str
@@ -217,7 +217,7 @@ class Returned(Event):
 
     Attributes:
         status: why it ended.
-        result: what it handed to `finish` (JSON); None if it did not finish.
+        result: what it passed to `finish` (JSON); None if it did not finish.
         verdict: its own success.
     """
 
@@ -236,7 +236,7 @@ class Aborted(Event):
 EVENT_TYPES: Mapping[str, type[Event]] = {
     cls.__name__: cls for cls in (Spawned, Acted, Blocked, Resumed, Observed, Returned, Aborted)
 }
-"""Event classes by name: the name is also the tag in JSON."""
+"""Event classes by name, which is also the tag in JSON."""
 
 
 class _Codec:
@@ -249,7 +249,7 @@ class _Codec:
 
 
 def event_to_dict(event: Event) -> dict[str, Any]:
-    """Return the event as JSON-able data, tagged with its type; fields at their defaults are left out."""
+    """Return the event as JSON-able data, tagged with its type; fields with default values are omitted."""
     cls = type(event)
     defaults = _Codec.defaults[cls]
     data: dict[str, Any] = {"type": cls.__name__}

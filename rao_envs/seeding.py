@@ -1,6 +1,6 @@
 """Seeds made by hashing, so that neighbouring tasks, rollouts and nodes never share a stream.
 
-Adding numbers (``seed + index``) makes task 1 of seed 0 equal task 0 of seed 1. Hashing the whole path
+Adding numbers (``seed + index``) makes task 1 of seed 0 equal to task 0 of seed 1. Hashing the whole path
 ``(seed, task, rollout, node path)`` does not, and gives the same number in every process, whatever its
 ``PYTHONHASHSEED``.
 """
@@ -38,7 +38,7 @@ def derive(*parts: int | str) -> int:
 
 
 def rng(*parts: int | str) -> random.Random:
-    """Return a private generator seeded with `derive(*parts)`; the global one is never touched."""
+    """Return a separate generator seeded with `derive(*parts)`; the global one is never touched."""
     return _Random(derive(*parts))
 
 

@@ -1,4 +1,4 @@
-"""The figures of ``rao-envs bench``: speed and memory, measured in one run, best of several."""
+"""The figures of ``rao-envs bench``: speed and memory, measured in one run, each the best of several repeats."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(*, quick: bool = False, note: Callable[[str], object] = lambda _: None) 
 
     Args:
         quick: fewer repeats, smaller sizes.
-        note: told what is being measured, as it begins.
+        note: called with the title of each measurement as it begins.
 
     Returns:
         Rows by title.

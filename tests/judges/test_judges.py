@@ -609,7 +609,7 @@ def test_a_cache_that_cannot_be_used_costs_no_verdict(server, make, path, monkey
     judge = make(cache=path)
     with closing(sqlite3.connect(path)) as file:
         file.execute("BEGIN EXCLUSIVE")
-        with pytest.warns(RuntimeWarning, match="locked; going on without"):
+        with pytest.warns(RuntimeWarning, match="locked; continuing without"):
             assert judge(CASE) == YES
     assert judge(CASE) == YES
     assert len(server.requests) == 2
