@@ -19,6 +19,7 @@ __all__ = [
     "MAX_NESTING",
     "MAX_SECONDS",
     "Check",
+    "as_bool",
     "as_count",
     "as_counts",
     "as_data",
@@ -59,6 +60,13 @@ def as_whole(value: Any) -> int:
     if type(value) is int and value >= 0:
         return value
     raise ValueError(f"must be a whole number of at least 0, not {shown(value)}")
+
+
+def as_bool(value: Any) -> bool:
+    """Check a bool."""
+    if type(value) is bool:
+        return value
+    raise ValueError(f"must be true or false, not {shown(value)}")
 
 
 def as_int(value: Any) -> int:

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from rao_envs._fields import (
     Check,
+    as_bool,
     as_count,
     as_counts,
     as_data,
@@ -331,6 +332,7 @@ _KINDS: Mapping[str, Check] = {
     "system": maybe(as_text),
     "budget": as_whole,
     "task": maybe(as_object),
+    "may_delegate": maybe(as_bool),
     "sample": _sample,
     "on": as_counts,
     "fault": one_of(None, *get_args(Fault)),

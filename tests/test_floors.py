@@ -12,6 +12,7 @@ FLOORS = {
     "_fields": 0,
     "errors": 0,
     "events": 0,
+    "identity": 0,
     "locks": 0,
     "seeding": 0,
     "spaces": 0,
