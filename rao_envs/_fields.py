@@ -55,18 +55,18 @@ _PLAIN = frozenset({type(None), bool, int, str})
 _NESTED = frozenset({dict, list, tuple})
 
 
-def as_bool(value: Any) -> bool:
-    """Check a truth value."""
-    if type(value) is bool:
-        return value
-    raise ValueError(f"must be true or false, not {shown(value)}")
-
-
 def as_whole(value: Any) -> int:
     """Check a whole number of at least 0, of any size."""
     if type(value) is int and value >= 0:
         return value
     raise ValueError(f"must be a whole number of at least 0, not {shown(value)}")
+
+
+def as_bool(value: Any) -> bool:
+    """Check a bool."""
+    if type(value) is bool:
+        return value
+    raise ValueError(f"must be true or false, not {shown(value)}")
 
 
 def as_int(value: Any) -> int:

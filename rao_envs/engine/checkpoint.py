@@ -11,8 +11,9 @@ import io
 import json
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rao_envs._fields import as_data
 from rao_envs.engine.agents import Agent
 from rao_envs.engine.engine import Engine
 from rao_envs.engine.rules import Rules
@@ -23,7 +24,14 @@ from rao_envs.steps import Done, Failure, Value
 from rao_envs.tree import ExecutionTree
 from rao_envs.world import Task, World
 
-__all__ = ["pack", "pack_engine", "unpack", "unpack_engine"]
+if TYPE_CHECKING:
+    import zipfile
+
+__all__ = ["MAX_UNPACKED", "pack", "pack_engine", "unpack", "unpack_engine"]
+
+MAX_UNPACKED = 1 << 30
+"""How many bytes a checkpoint may unpack to, unless `load` is told otherwise: 1 GiB. A tree of 100,000 nodes takes
+about 100 MB, a Python session 160 KB and more."""
 
 _VERSION = 2
 _MAGIC = b"RAO-CKPT"
@@ -46,14 +54,21 @@ def pack(data: Mapping[str, Any], sessions: Mapping[int, bytes]) -> bytes:
     return _MAGIC + _checksum(body) + body
 
 
-def unpack(checkpoint: bytes) -> tuple[dict[str, Any], dict[int, bytes]]:
+def unpack(checkpoint: bytes, max_bytes: int = MAX_UNPACKED) -> tuple[dict[str, Any], dict[int, bytes]]:
     """Read a checkpoint back.
 
+    Args:
+        checkpoint: what `pack` returned.
+        max_bytes: how much all of it may unpack to; nothing is unpacked if it is more.
+
     Raises:
-        CorruptCheckpoint: the bytes are not from `pack`, or are damaged or truncated.
+        CorruptCheckpoint: the bytes are not from `pack`, are damaged or truncated, or unpack to too much.
     """
     import zipfile
 
+    if not isinstance(checkpoint, bytes | bytearray | memoryview):
+        raise CorruptCheckpoint(f"checkpoint={checkpoint!r:.80}: must be the bytes that save() returned")
+    checkpoint = bytes(checkpoint)
     # The archive has its own checksums, but they do not cover its headers, and it tolerates truncation.
     body = checkpoint[_HEADER:]
     if checkpoint[: len(_MAGIC)] != _MAGIC:
@@ -62,15 +77,39 @@ def unpack(checkpoint: bytes) -> tuple[dict[str, Any], dict[int, bytes]]:
         raise CorruptCheckpoint("the checkpoint is damaged or truncated: its checksum does not match")
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
-            data = json.loads(archive.read("rollout.json"))
-            names = [name for name in archive.namelist() if name.startswith("sessions/")]
-            sessions = {int(name.removeprefix("sessions/")): archive.read(name) for name in names}
-        version = data["version"]
+            data, sessions = _read(archive, max_bytes)
+    except CorruptCheckpoint:
+        raise
     except Exception as error:  # zipfile reports damage in a dozen ways, struct.error and RuntimeError among them
         raise CorruptCheckpoint(f"not a checkpoint, or damaged: {error!r:.200}") from error
-    if version != _VERSION:
-        raise CorruptCheckpoint(f"the checkpoint has version {version!r}; this release reads version {_VERSION}")
     return data, sessions
+
+
+def _read(archive: zipfile.ZipFile, max_bytes: int) -> tuple[dict[str, Any], dict[int, bytes]]:
+    import zipfile
+
+    files = archive.infolist()
+    size = sum(file.file_size for file in files)
+    if size > max_bytes:
+        fix = "pass a larger max_bytes to load() if you trust its source"
+        raise CorruptCheckpoint(f"the checkpoint unpacks to {size:,} bytes, {max_bytes:,} are allowed; {fix}")
+    if any(file.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for file in files):
+        raise CorruptCheckpoint("not a checkpoint: it is compressed in another way")
+    data = json.loads(_inflate(archive, archive.getinfo("rollout.json")))
+    version = data["version"]
+    if version != _VERSION:
+        raise CorruptCheckpoint(f"the checkpoint is of version {version!r:.80}; this release reads {_VERSION}")
+    nodes = {f"sessions/{node}": int(node) for node in data["agents"]}
+    names = [file.filename for file in files if file.filename != "rollout.json"]
+    if len(set(names)) != len(files) - 1 or not nodes.keys() >= set(names):
+        raise CorruptCheckpoint(f"not a checkpoint: {len(names)} sessions, of {len(nodes)} living nodes")
+    return data, {nodes[name]: _inflate(archive, archive.getinfo(name)) for name in names}
+
+
+def _inflate(archive: zipfile.ZipFile, file: zipfile.ZipInfo) -> bytes:
+    with archive.open(file) as packed:
+        # As much as the archive says there is: without a size, `read` inflates the rest, too, and throws it away.
+        return packed.read(file.file_size)
 
 
 def _checksum(body: bytes) -> bytes:
@@ -125,6 +164,8 @@ def unpack_engine(data: Mapping[str, Any], sessions: Mapping[int, bytes], rules:
                 f"the checkpoint was saved with {name}={data.get(name)!r}; this environment has {ours!r}"
             )
     try:
+        for part in ("task", "world", "meta", "agents", "ready"):
+            as_data(data[part])
         world: World = make_world(Task(**data["task"]))
         if data["kind"] != type(world).__qualname__:
             raise CorruptCheckpoint(f"the checkpoint is of a {data['kind']}; this is a {type(world).__qualname__}")

@@ -13,6 +13,7 @@ FLOORS = {
     "errors": 0,
     "events": 0,
     "extras": 0,
+    "identity": 0,
     "locks": 0,
     "seeding": 0,
     "spaces": 0,
