@@ -57,6 +57,8 @@ class VerdictCache:
         def look(file: sqlite3.Connection) -> Verdict | None:
             row = file.execute("SELECT success, why FROM verdicts WHERE key = ?", (key,)).fetchone()
             try:
+                if row is not None and type(row[1]) is not str:
+                    raise TypeError(f"why is a {type(row[1]).__name__}")
                 return None if row is None else Verdict(row[0], "judge", row[1])
             except (TypeError, ValueError) as error:
                 # SQLite keeps no checksums: a flipped bit shows up only here.
