@@ -251,11 +251,8 @@ def test_finish_in_the_middle_of_a_list_of_calls_ends_it_there():
 
 def test_a_finish_with_what_is_no_data_is_refused_and_the_turn_continues():
     env = begin("code")
-    env.advance(
-        {
-            0: "for _ in range(9):\n    try:\n        finish(print)\n    except ValueError as error:\n        print(error)"
-        }
-    )
+    attempt = "try:\n    finish(print)\nexcept ValueError as error:\n    print(error)\n"
+    env.advance({0: attempt * 9})
     assert seen(env).count("finish: ") == 9
     assert env.ready == (0,)
 
