@@ -55,9 +55,11 @@ def test_the_sum_is_as_exact_as_the_uniform_numbers():
     # token 0 has weight 1, the other 200,000 have 1e-9 each: in float32, dozens of them fall between two numbers
     logits = torch.full((50, 200_001), math.log(1e-9))
     logits[:, 0] = 0.0
-    uniform = torch.linspace(0.9999, 0.99999, 50, dtype=torch.float64)
-    exact = 1 + ((uniform * (1 + 2e-4) - 1) / 1e-9).floor().long()
-    missed = {dtype: (draw(logits, 1.0, uniform.to(dtype))[0] - exact).abs().max().item() for dtype in TYPES}
+    missed = {}
+    for dtype in TYPES:
+        uniform = torch.linspace(0.9999, 0.99999, 50, dtype=dtype)
+        exact = 1 + ((uniform.double() * (1 + 2e-4) - 1) / 1e-9).floor().long()
+        missed[dtype] = (draw(logits, 1.0, uniform)[0] - exact).abs().max().item()
     assert missed[torch.float64] <= 2  # the logits themselves are float32
     assert missed[torch.float32] > 10
 
