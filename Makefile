@@ -44,7 +44,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test lint types unit integrations $(INTEGRATIONS:%=%-test) wheel-test docs \
-	lowest $(INTEGRATIONS:%=%-lowest) latest $(INTEGRATIONS:%=%-latest) lock locked format clean
+	lowest all-lowest $(INTEGRATIONS:%=%-lowest) latest all-latest $(INTEGRATIONS:%=%-latest) lock locked format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,24 +88,25 @@ docs: $(DEV) ## Build the documentation into site/; warnings are errors
 	@# Not --quiet: it hides the warnings from --strict too, and nothing fails.
 	$(BIN)/mkdocs build --strict
 
-lowest: .venv-all-lowest/.done $(INTEGRATIONS:%=%-lowest) ## Run the tests on the lowest versions that pyproject.toml allows
-	@$(call versions,.venv-all-lowest)
-	.venv-all-lowest/bin/pytest -n $(JOBS) $(ARGS)
+# $(call tests,NAME): what an environment of the gates `lowest` and `latest` is for.
+tests = $(if $(filter all,$(1)),-n $(JOBS) $(ARGS),tests/integrations/test_$(1).py)
 
-$(INTEGRATIONS:%=%-lowest): %-lowest: .venv-%-lowest/.done
-	@$(call versions,.venv-$*-lowest)
-	.venv-$*-lowest/bin/pytest tests/integrations/test_$*.py
+lowest: all-lowest $(INTEGRATIONS:%=%-lowest) ## Run the tests on the lowest versions that pyproject.toml allows
+
+all-lowest $(INTEGRATIONS:%=%-lowest): %-lowest: .venv-%-lowest/.done
+	@$(call versions,.venv-$@)
+	.venv-$@/bin/pytest $(call tests,$*)
 
 latest: all-latest $(INTEGRATIONS:%=%-latest) ## Run the tests on the newest versions there are today
 
 # What pip finds today, so it is made anew every time. Only torch is held.
 all-latest $(INTEGRATIONS:%=%-latest): %-latest:
 	rm -rf .venv-$@
-	$(call venv,.venv-$@,held,$(need_python))
-	$(call pip,.venv-$@,held) --upgrade pip
-	$(call pip,.venv-$@,held) -r requirements/$*.in
+	@$(call venv,.venv-$@,held,$(need_python))
+	@$(call pip,.venv-$@,held) --upgrade pip
+	@$(call pip,.venv-$@,held) -r requirements/$*.in
 	@$(call versions,.venv-$@)
-	.venv-$@/bin/pytest $(if $(filter all,$*),-n $(JOBS) $(ARGS),tests/integrations/test_$*.py)
+	.venv-$@/bin/pytest $(call tests,$*)
 
 lock: ## Bring the locks up to date with pyproject.toml (ARGS=--upgrade moves to the newest versions)
 	@$(call venv,.venv-lock,dev,$(need_python))

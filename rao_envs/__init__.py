@@ -1,11 +1,11 @@
-"""rao-envs: environments in which agents spawn copies of themselves, and the credit for every one of them.
+"""rao-envs: environments in which agents spawn copies of themselves, with credit for every agent.
 
     import gymnasium as gym
     import rao_envs
 
     env = gym.make("TextCraftSynth-v0", depth=6)
 
-Importing this package registers the environments and loads nothing heavy; names load when they are used.
+Importing this package registers the environments and loads nothing heavy; names load on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a policy hands the engine: a message, with what is known of how it was made."""
+"""What a policy gives the engine: a message, with what is known about how it was produced."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Action"]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A node's message with what is known of its making; plain text works as well.
+    """A node's message, with what is known about how it was produced; plain text works as well.
 
     Attributes:
         text: the message.
-        latency: measured seconds; None takes them from the environment's `Latency`.
+        latency: measured seconds; None computes them with the environment's `Latency`.
         sample: tokens as sampled, for trainers.
     """
 
@@ -25,7 +25,7 @@ class Action:
     sample: Sample | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is not a message, and a clock that runs backwards."""
+        """Reject text that is not a str, and an impossible latency."""
         if not isinstance(self.text, str):
             raise OptionError("action", self.text, "must be text (a str), or an Action with text")
         if self.latency is not None and not 0 <= self.latency < float("inf"):

@@ -11,10 +11,11 @@ import numpy as np
 from rao_envs.action import Action
 from rao_envs.actions import ActionFormat, CallsFormat, CodeFormat
 from rao_envs.engine import Engine, Latency, Limits, TokenCounter, count_tokens
-from rao_envs.engine.checkpoint import pack, pack_engine, unpack, unpack_engine
+from rao_envs.engine.checkpoint import MAX_UNPACKED, pack, pack_engine, unpack, unpack_engine
 from rao_envs.engine.rules import Rules
 from rao_envs.errors import CorruptCheckpoint, EpisodeOver, OptionError
 from rao_envs.events import Event
+from rao_envs.identity import describe, differing, given_options
 from rao_envs.options import check_options
 from rao_envs.sandbox.base import Sandbox
 from rao_envs.spaces import TextSpace
@@ -24,6 +25,11 @@ from rao_envs.world import Task, TaskSource, World
 __all__ = ["RecursiveEnv"]
 
 _MAX_TEXT = 10_000_000
+
+_NOT_OPTIONS = frozenset(
+    # Compared by what they come to, or without a bearing on the rollout.
+    {"action_format", "latency", "limits", "recursive", "render_mode", "sandbox", "token_counter"}
+)
 
 
 class RecursiveEnv(gym.Env[str, str]):
@@ -68,16 +74,19 @@ class RecursiveEnv(gym.Env[str, str]):
 
     oracles: ClassVar[Mapping[str, Callable[[Any], str]]] = {}
     difficulties: ClassVar[tuple[str, ...]] = ()
+    _options: dict[str, Any]
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's own type)
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Refuse unknown options and values of a wrong type, whatever subclass they are meant for.
+        """Reject unknown options and values of a wrong type, whatever subclass they are meant for; note the others.
 
         Raises:
             OptionError: names the class, the option, the closest name and all known names.
         """
         check_options(cls, args, options)
-        return super().__new__(cls)
+        env = super().__new__(cls)
+        env._options = given_options(cls, args, options, _NOT_OPTIONS)
+        return env
 
     def __init__(
         self,
@@ -259,6 +268,16 @@ class RecursiveEnv(gym.Env[str, str]):
 
     # Checkpoints ----------------------------------------------------------------------------------------
 
+    def identity(self) -> dict[str, Any]:
+        """Return the options that a checkpoint must have in common with this environment, as JSON-able data.
+
+        These are the options that the environment was made with, whatever subclass they are meant for, as
+        `rao_envs.identity.describe` describes them. Override it to leave out what makes no difference to a rollout,
+        such as where a file lies on this machine. The action format, the limits and `recursive` are compared anyway.
+        """
+        rules = {"latency": describe(self.rules.latency), "token_counter": describe(self.rules.count)}
+        return {**self._options, **rules}
+
     def save(self) -> bytes:
         """Return the rollout as bytes: to go on later, elsewhere, or twice (a fork).
 
@@ -266,19 +285,27 @@ class RecursiveEnv(gym.Env[str, str]):
             EpisodeOver: `reset` was not called.
         """
         data, sessions = pack_engine(self._running())
+        data["identity"] = self.identity()
         data["generator"] = _jsonable_state(self.np_random.bit_generator.state)
         return pack(data, sessions)
 
-    def load(self, checkpoint: bytes) -> tuple[str, dict[str, Any]]:
-        """Take up a rollout that `save` of an environment with the same options returned.
+    def load(self, checkpoint: bytes, *, max_bytes: int = MAX_UNPACKED) -> tuple[str, dict[str, Any]]:
+        """Resume a rollout that `save` of an environment with the same options returned.
+
+        Args:
+            checkpoint: what `save` returned.
+            max_bytes: how much it may unpack to.
 
         Returns:
             What `reset` returns: the acting node's observation, and info.
 
         Raises:
-            CorruptCheckpoint: damaged bytes, or other options. The rollout in progress is untouched then.
+            CorruptCheckpoint: not a checkpoint, a damaged one, one of an environment with other options (see
+                `identity`), or one that unpacks to more than `max_bytes`. The rollout in progress is untouched then.
         """
-        data, sessions = unpack(checkpoint)
+        data, sessions = unpack(checkpoint, max_bytes)
+        if difference := differing(data.get("identity"), self.identity()):
+            raise CorruptCheckpoint(f"the checkpoint was saved {difference}")
         engine = unpack_engine(data, sessions, self.rules, self.make_world)
         try:
             generator = np.random.Generator(np.random.PCG64(0))

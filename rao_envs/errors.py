@@ -1,9 +1,9 @@
-"""Errors, classed by who made the mistake.
+"""Errors, classed by who is at fault.
 
-| who | what happens |
+| at fault | what happens |
 |---|---|
 | the agent | nothing is raised: a `ToolError` becomes the observation of that agent's turn |
-| the caller | a `CallerError` that names the argument, its value and the mend |
+| the caller | a `CallerError` that names the argument, its value and the fix |
 | the infrastructure | an `InfrastructureError`; the rollout is marked invalid, never scored as the policy's failure |
 """
 
@@ -42,25 +42,25 @@ class CallerError(RaoError):
 class OptionError(CallerError, ValueError):
     """An option has an impossible value."""
 
-    def __init__(self, name: str, value: object, mend: str) -> None:
-        """Say which option, what it was given, and what to give instead."""
-        super().__init__(f"{name}={value!r}: {mend}")
+    def __init__(self, name: str, value: object, fix: str) -> None:
+        """Name the option, the value it was given, and the fix."""
+        super().__init__(f"{name}={value!r}: {fix}")
 
 
 class SinkInUse(OptionError):
-    """A file of trees has a writer already; two would mix their rollouts.
+    """A file of trees already has a writer; a second one would mix their rollouts.
 
     Attributes:
-        holder: id of the process that writes it; None where the system does not tell.
+        holder: id of the process that writes it; None if the system does not say.
     """
 
     def __init__(self, name: str, path: str, holder: int | None, here: int) -> None:
-        """Say which argument names the file, which process writes it, and (as `here`) which one this is."""
+        """Name the argument, the file, the process that writes it, and (as `here`) this process."""
         self.holder = holder
         who = "another writer" if holder is None else f"process {holder}"
         fix = f"is being written by {who}; wait until it is done, or use another file"
         if holder == here:
-            fix = "is being written in this process already; close that writer first, or use another file"
+            fix = "is already being written in this process; close that writer first, or use another file"
         super().__init__(name, path, fix)
 
 
@@ -73,7 +73,7 @@ class NotReady(CallerError, RuntimeError):
 
 
 class CorruptCheckpoint(CallerError, ValueError):
-    """`load` was given bytes that `save` of a matching environment did not make."""
+    """`load` was given bytes that did not come from `save` of a matching environment."""
 
 
 class CorruptTree(CallerError, ValueError):
@@ -81,4 +81,4 @@ class CorruptTree(CallerError, ValueError):
 
 
 class InfrastructureError(RaoError, RuntimeError):
-    """A machine, a worker or a server failed; nobody's policy is to blame."""
+    """A machine, a worker or a server failed; the policy is not to blame."""

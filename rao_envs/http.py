@@ -1,11 +1,13 @@
 """JSON over HTTP, with the standard library: one client for policies, judges and search.
 
-A server is never trusted. One deadline covers the whole request: the name lookup, the connection, the TLS handshake,
-sending, every header and every byte of the body. A body is read up to a size. A redirect is not followed, since it
-would take the key along. A reply that echoes the key loses it before anything of the reply is cut, shown or returned.
+No server is trusted. One deadline covers the whole request: the name lookup, the connection, the TLS handshake,
+sending, every header and every byte of the body. A body is read up to a maximum size. Redirects are not followed,
+since the key would go with them. If a reply echoes the key, the key is removed before any part of the reply is cut,
+shown or returned.
 
-Proxies and certificates are those of `urllib`: ``http_proxy``, ``https_proxy``, ``no_proxy``, ``SSL_CERT_FILE`` and
-``SSL_CERT_DIR``. No connection outlives its request and nothing is shared, so threads may use one `Service` at once.
+Proxies and certificates are configured as for `urllib`: ``http_proxy``, ``https_proxy``, ``no_proxy``,
+``SSL_CERT_FILE`` and ``SSL_CERT_DIR``. No connection outlives its request and nothing is shared, so several threads
+may use one `Service` at once.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from rao_envs.seeding import rng
 __all__ = ["MIN_SECRET", "Reply", "Service", "Trouble", "is_address", "post", "redact"]
 
 MIN_SECRET = 6
-"""A shorter key ("x", "none", "EMPTY") is a placeholder: errors hide it all the same, but replies keep the word."""
+"""A shorter key ("x", "none", "EMPTY") is a placeholder: errors still hide it, but replies keep the word."""
 
 _HIDDEN = "***"
 _MAX_WAIT = 120.0
@@ -44,10 +46,10 @@ Result = TypeVar("Result")
 
 
 class Trouble(Exception):
-    """This attempt failed, and the next may not; `wait` is how long the server asked us to stay away."""
+    """This attempt failed, but a retry may succeed; `wait` is how long the server asked us to wait."""
 
     def __init__(self, why: str, wait: float | None = None) -> None:
-        """Say why, and what the server asked for (seconds)."""
+        """Give the reason, and the wait that the server asked for (seconds)."""
         super().__init__(why)
         self.wait = wait
 
@@ -57,8 +59,8 @@ class Reply:
     """What a server said, without the key.
 
     Attributes:
-        status: HTTP's code.
-        body: its bytes.
+        status: the HTTP status code.
+        body: the body's bytes, up to the limit.
         cut: whether the body was longer than the limit.
     """
 
@@ -73,14 +75,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Service:
-    """A server to be asked again and again. Threads may share it.
+    """A server that takes many requests. Threads may share it.
 
     Attributes:
         base_url: its address, without a query.
-        key: returns the key that requests carry, "" for none. Called for each request, so that it need not be stored.
+        key: returns the key to send, "" for none. Called for each request, so that the key need not be stored.
         timeout: seconds for one attempt, from the name lookup to the last byte of the reply.
         retries: further attempts after the first.
-        sleep: how to wait.
+        sleep: function that waits the given seconds.
     """
 
     base_url: str
@@ -90,7 +92,7 @@ class Service:
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        """Refuse settings with which no request can succeed."""
+        """Reject settings with which no request can succeed."""
         if not is_address(self.base_url) or urlsplit(self.base_url).query or urlsplit(self.base_url).fragment:
             raise OptionError("base_url", self.base_url, "must be an http(s) address such as http://localhost:8000/v1")
         if not 0 < self.timeout < math.inf:
@@ -100,18 +102,17 @@ class Service:
         self._sound_key()
 
     def ask(self, path: str, data: bytes, read: Callable[[Reply], Result], *, max_bytes: int = 4 << 20) -> Result:
-        """Post JSON and return what `read` makes of the reply; try again as long as there is `Trouble`.
+        """Post JSON and return what `read` makes of the reply; retry on `Trouble`.
 
         Args:
             path: what follows the base address, such as "/search".
             data: the request's body.
             read: gets every reply except those of a busy or broken server; raises `Trouble` for one that makes no
                 sense.
-            max_bytes: longest body to read; the reply is marked if it is longer.
+            max_bytes: longest body to read; a reply with a longer one is marked as cut.
 
         Raises:
-            InfrastructureError: there is still trouble after the last retry, or the server asks for a longer wait than
-                two minutes.
+            InfrastructureError: the last retry failed too, or the server asks for a wait of more than two minutes.
         """
         url = f"{self.base_url.rstrip('/')}{path}"
         for attempt in range(self.retries + 1):
@@ -119,11 +120,11 @@ class Service:
                 return read(post(url, data, key=self._sound_key(), timeout=self.timeout, max_bytes=max_bytes))
             except Trouble as trouble:
                 why = self.tell(str(trouble))
-                # Doubling waits, spread by a hash of the request so that many at once do not come back at once.
+                # Doubling waits, with jitter from a hash of the request, so that many failures don't retry in step.
                 jitter = rng(data.decode(), "backoff", attempt).uniform(0.5, 1.0)
                 wait = min(_MAX_WAIT, 2.0**attempt) * jitter if trouble.wait is None else trouble.wait
             if wait > _MAX_WAIT:
-                raise InfrastructureError(f"{self.base_url} asks to be left alone for {wait:.0f} s: {why}")
+                raise InfrastructureError(f"{self.base_url} asks for a wait of {wait:.0f} s: {why}")
             if attempt < self.retries:
                 self.sleep(wait)
         raise InfrastructureError(f"{self.base_url} failed {self.retries + 1} times, last: {why}")
@@ -134,9 +135,9 @@ class Service:
 
     def _sound_key(self) -> str:
         key = self.key().strip()
-        # Checked here, since the message of http.client would print it.
+        # Checked here, because the error message of http.client would print the key.
         if not key.isascii() or not key.isprintable():
-            raise OptionError("api_key", _HIDDEN, "holds characters that no header can carry")
+            raise OptionError("api_key", _HIDDEN, "contains characters not allowed in a header; use printable ASCII")
         return key
 
 
@@ -144,14 +145,14 @@ def post(url: str, data: bytes, *, key: str = "", timeout: float, max_bytes: int
     """Post JSON once.
 
     Args:
-        url: where to.
+        url: the address.
         data: the body.
-        key: a bearer token; "" sends none. The reply and all errors come without it: see `redact`.
+        key: a bearer token; "" sends none. It is removed from the reply and from all errors: see `redact`.
         timeout: seconds for everything, from the name lookup to the last byte of the reply.
-        max_bytes: longest body to read; the reply is marked if it is longer.
+        max_bytes: longest body to read; a reply with a longer one is marked as cut.
 
     Raises:
-        Trouble: there is no whole reply in time, or the server says that it is busy or broken.
+        Trouble: there is no complete reply in time, or the server says that it is busy or broken.
     """
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if key:
@@ -173,16 +174,16 @@ def post(url: str, data: bytes, *, key: str = "", timeout: float, max_bytes: int
         if status not in _BUSY and status < 500:
             return reply
         raise Trouble(str(reply), asked)
-    # Not raised from the error itself, whose text may hold the key and would be shown as its cause.
+    # Not chained to the error itself, whose text may contain the key and would be shown as the cause.
     raise Trouble(redact(why, key))
 
 
 def redact(text: str, key: str) -> str:
     """Return a text without the key.
 
-    It is found as it is and in the escapes in which servers echo what they were sent: of URLs (``%2D``), JSON and
-    program text (backslash, "u002d", and backslash before a quote or slash) and HTML (``&#45;``), for any of its
-    characters, also where such text was escaped once more.
+    The key is recognised verbatim and in the escapes in which servers echo what they were sent: those of URLs
+    (``%2D``), of JSON and program text (backslash, "u002d", and backslash before a quote or slash) and of HTML
+    (``&#45;``), for any of its characters, even if such text was escaped again.
     """
     if not key:
         return text
@@ -201,7 +202,7 @@ def is_address(url: str) -> bool:
     return bool(sound) and url.isprintable() and " " not in url
 
 
-# What is made of a reply --------------------------------------------------------------------------------
+# Reading a reply ----------------------------------------------------------------------------------------
 
 
 def _read(response: HTTPResponse, max_bytes: int) -> bytes:
@@ -216,7 +217,7 @@ def _read(response: HTTPResponse, max_bytes: int) -> bytes:
 def _why(error: OSError | HTTPException, timeout: float) -> str:
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, TimeoutError):
-        return f"TimeoutError: no whole reply within {timeout:g} s"
+        return f"TimeoutError: no complete reply within {timeout:g} s"
     return f"{type(error).__name__}: {error}"
 
 
@@ -227,7 +228,7 @@ def _retry_after(response: HTTPResponse) -> float | None:
         seconds = float(text)
     except ValueError:
         try:
-            # A date is compared with the server's own, which needs no clock of ours to be right.
+            # Compared with the server's own date, so that our clock need not be right.
             now = parsedate_to_datetime(response.headers.get("Date", ""))
             seconds = (parsedate_to_datetime(text) - now).total_seconds()
         except (TypeError, ValueError):
@@ -240,12 +241,12 @@ _NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 
 @lru_cache(maxsize=16)
 def _echo(key: str) -> re.Pattern[bytes]:
-    """Compile what finds the key. All repeats are bounded, so that no text makes the search slow."""
+    """Compile a pattern that finds the key. All repeats are bounded, so that no text makes the search slow."""
     return re.compile("".join(map(_forms, key)).encode())
 
 
 def _forms(char: str) -> str:
-    """Match one character of the key, as it is or escaped."""
+    """Match one character of the key, verbatim or escaped."""
     code, itself = ord(char), re.escape(char)
     either_case = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{code:02x}")
     forms = [
@@ -259,7 +260,7 @@ def _forms(char: str) -> str:
         forms.append(r"\+")
     if not char.isalnum():
         forms.append(rf"\\\\{{0,7}}{itself}")
-    # The plain character comes last: it may be how an escape of it begins.
+    # The plain character comes last, because an escape of it may begin with it.
     return f"(?:{'|'.join(forms)}|{itself})"
 
 
@@ -272,7 +273,7 @@ else:
 
 
 class _Hurried(_Base):
-    """A socket that may take until its deadline: a plain timeout would start anew with every byte."""
+    """A socket with a deadline: a plain timeout would start over with every byte."""
 
     deadline = math.inf
 
@@ -285,7 +286,7 @@ class _Hurried(_Base):
         return super().send(*args, **options)
 
     def sendall(self, *args: Any, **options: Any) -> None:
-        # A plain socket allows its timeout for all of it; a TLS one comes back to `send` for each part.
+        # A plain socket's timeout covers the whole call; a TLS socket calls `send` for each part.
         self.settimeout(_left(self.deadline))
         super().sendall(*args, **options)
 
@@ -326,7 +327,7 @@ def _left(deadline: float) -> float:
 
 @lru_cache(maxsize=4)
 def _tls_context(*_environment: str | None) -> _TLSContext:
-    """Return a context with the certificates that the environment names."""
+    """Return a context with the certificates named in the environment."""
     context = _TLSContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
     context.set_alpn_protocols(["http/1.1"])
@@ -335,24 +336,24 @@ def _tls_context(*_environment: str | None) -> _TLSContext:
 
 def _connect(deadline: float, address: tuple[str, int], *_: Any) -> _Socket:
     """Connect to the first of a host's addresses that answers."""
-    found = _look_up(*address, deadline)
-    for number, (family, kind, protocol, _, where) in enumerate(found, start=1):
+    answers = _look_up(*address, deadline)
+    for number, (family, kind, protocol, _, peer) in enumerate(answers, start=1):
         sock = _Socket(family, kind, protocol)
         sock.deadline = deadline
         try:
             # An address that does not answer must leave time for the others.
-            sock.settimeout(_left(deadline) / (len(found) - number + 1))
-            sock.connect(where)
+            sock.settimeout(_left(deadline) / (len(answers) - number + 1))
+            sock.connect(peer)
             return sock
         except OSError:
             sock.close()
-            if number == len(found):
+            if number == len(answers):
                 raise
     raise OSError(f"{address[0]} has no address")
 
 
 def _look_up(host: str, port: int, deadline: float) -> list[tuple[Any, ...]]:
-    """Resolve a name in a thread, since the system's resolver knows no deadline."""
+    """Resolve a name in a thread, since the system's resolver has no time-out."""
     try:
         return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
     except socket.gaierror:
@@ -365,7 +366,7 @@ def _look_up(host: str, port: int, deadline: float) -> list[tuple[Any, ...]]:
         except OSError as error:
             answers.put(error)
         except UnicodeError:
-            answers.put(OSError(f"{host!r} is no host name"))
+            answers.put(OSError(f"{host!r} is not a host name"))
 
     threading.Thread(target=resolve, name=f"resolve {host}", daemon=True).start()
     try:
@@ -390,7 +391,7 @@ class _HTTPSConnection(HTTPSConnection):
 
 
 class _Handler(AbstractHTTPHandler):
-    """Open http and https by a deadline."""
+    """Open http and https addresses before a deadline."""
 
     def __init__(self, deadline: float) -> None:
         super().__init__()
@@ -400,7 +401,7 @@ class _Handler(AbstractHTTPHandler):
         return self.do_open(partial(_HTTPConnection, deadline=self._deadline), request)
 
     def https_open(self, request: Request) -> Any:
-        # Not before it is needed: loading certificates takes time.
+        # Only when needed: loading certificates takes time.
         context = _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
         return self.do_open(partial(_HTTPSConnection, deadline=self._deadline), request, context=context)
 
@@ -408,7 +409,7 @@ class _Handler(AbstractHTTPHandler):
 
 
 class _AsItIs(HTTPErrorProcessor):
-    """Take every response as it comes. A followed redirect would hand the key to another host."""
+    """Return every response unchanged: following a redirect would send the key to another host."""
 
     def http_response(self, request: Request, response: Any) -> Any:
         return response

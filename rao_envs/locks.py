@@ -1,7 +1,6 @@
-"""Locks on open files, which the system lets go of when their holder dies: none is ever stale.
+"""Locks on open files. The system releases them when their holder dies, so none is ever stale.
 
-They are advisory. Whoever only reads a file neither takes its lock nor notices it. There is no lock file beside the
-locked one.
+They are advisory: code that only reads a file neither takes its lock nor notices it. There is no separate lock file.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ class LocksUnsupported(OSError):
 
 
 def lock(file: IO[bytes]) -> bool:
-    """Take the lock of an open file, without waiting for it.
+    """Take the lock on an open file, without waiting for it.
 
     Returns:
-        Whether it is now ours; False if somebody else has it, be it in this process.
+        Whether we now hold it; False if it is already held, even by this process.
 
     Raises:
-        LocksUnsupported: there is no lock to be had.
+        LocksUnsupported: the file system or the platform has no locks.
     """
     try:
         _take(file.fileno())
@@ -43,13 +42,13 @@ def lock(file: IO[bytes]) -> bool:
 
 
 def unlock(file: IO[bytes]) -> None:
-    """Let go of the lock, also on behalf of processes that inherited the open file."""
-    with suppress(OSError):  # closing the file does it, too
-        _give_back(file.fileno())
+    """Release the lock, also on behalf of processes that inherited the open file."""
+    with suppress(OSError):  # closing the file releases it too
+        _release(file.fileno())
 
 
 def holder(file: IO[bytes]) -> int | None:
-    """Return the id of the process that holds the lock of an open file; None where the system does not tell."""
+    """Return the id of the process that holds the lock on an open file; None if the system does not say."""
     try:
         lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
         known = os.fstat(file.fileno())
@@ -60,7 +59,7 @@ def holder(file: IO[bytes]) -> int | None:
         # 1: FLOCK  ADVISORY  WRITE 4321 fd:01:1577 0 EOF
         words = line.split()
         if len(words) > 5 and words[1] == "FLOCK" and words[5] == f"{device}:{known.st_ino}" and words[4].isdigit():
-            return int(words[4]) or None  # 0: in a container that this one cannot look into
+            return int(words[4]) or None  # 0: in another container, whose process ids we cannot see
     return None
 
 
@@ -71,7 +70,7 @@ if sys.platform == "win32":
         os.lseek(descriptor, _BYTE, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
-    def _give_back(descriptor: int) -> None:
+    def _release(descriptor: int) -> None:
         os.lseek(descriptor, _BYTE, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
@@ -81,16 +80,16 @@ else:
     except ImportError:  # a platform without processes
 
         def _take(descriptor: int) -> None:
-            raise OSError(errno.ENOSYS, "there are no file locks on this platform")
+            raise OSError(errno.ENOSYS, "this platform has no file locks")
 
-        def _give_back(descriptor: int) -> None:
+        def _release(descriptor: int) -> None:
             return
 
     else:
-        # flock, not lockf: the latter's locks are lost as soon as this process closes any file of the same name, as
+        # flock, not lockf: lockf's locks are lost as soon as this process closes any descriptor of the same file, as
         # every reader does.
         def _take(descriptor: int) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-        def _give_back(descriptor: int) -> None:
+        def _release(descriptor: int) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_UN)

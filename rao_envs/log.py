@@ -1,4 +1,4 @@
-"""The event log of a rollout: a sequence of events that stays cheap when there are a million of them."""
+"""The event log of a rollout: a sequence of events that stays cheap with a million of them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _Block: TypeAlias = tuple[tuple[Any, ...], ...]
 class EventLog(Sequence[Event]):
     """Events in order, read like a list; `append` is the only way to change it.
 
-    `pack` turns all but the latest into blocks of plain tuples, which become events again when they are read.
-    Python's garbage collector visits every object that could be part of a circle, again and again while a tree
-    grows, but passes over tuples of numbers and texts. A rollout of 100,000 nodes has half a million events.
+    `pack` turns all but the latest into blocks of plain tuples, which become events again when read. Python's garbage
+    collector visits every object that could be part of a cycle, again and again while a tree grows, but skips tuples
+    of numbers and strings. A rollout of 100,000 nodes has half a million events.
 
     Attributes:
-        size: how many events there are.
+        size: number of events.
     """
 
     __slots__ = ("_blocks", "_tail", "size")
@@ -40,12 +40,12 @@ class EventLog(Sequence[Event]):
         self.size = 0
 
     def append(self, event: Event) -> None:
-        """Add what happened next."""
+        """Add the next event."""
         self.size += 1
         self._tail.append(event)
 
     def pack(self) -> None:
-        """Give all but the latest events their compact form; nothing else changes."""
+        """Store all but the latest events compactly; nothing else changes."""
         tail = self._tail
         whole = len(tail) // _BLOCK - 1
         if whole > 0:
@@ -96,13 +96,13 @@ class EventLog(Sequence[Event]):
 
 
 _BOXED = frozenset({Acted, Returned, Spawned})
-"""Events that may hold more than numbers and texts."""
+"""Events that may hold more than numbers and strings."""
 
 _ATOMS = frozenset({bool, float, int, str, type(None)})
 
 
 def _pack(event: Event) -> tuple[Any, ...]:
-    """Return an event as a tuple of numbers and texts, as far as it can be one."""
+    """Return an event as a tuple of numbers and strings, as far as possible."""
     kind = type(event)
     row = _ROW[kind](event)
     if kind in _BOXED:
@@ -120,7 +120,7 @@ def _unpack(row: tuple[Any, ...]) -> Event:
 
 
 def _box(value: Any) -> tuple[str, Any]:
-    """Return a value in a form that the garbage collector does not visit; plain data only, the rest stays as it is."""
+    """Return plain data in a form that the garbage collector does not visit, and anything else as it is."""
     if isinstance(value, Verdict):
         return "verdict", (value.success, value.source, value.why)
     try:

@@ -6,11 +6,10 @@ parties too; `one_of` and `whole` check values.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import operator
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from rao_envs.errors import OptionError
 
-__all__ = ["check_options", "one_of", "whole"]
+__all__ = ["check_options", "one_of", "option_names", "whole"]
 
 
 def one_of(name: str, value: object, allowed: Iterable[str], also: str = "") -> None:
@@ -75,6 +74,8 @@ def check_options(owner: type, args: Sequence[object], options: Mapping[str, obj
     """
     known, positional = _parameters(owner)
     if unknown := [name for name in options if name not in known]:
+        import difflib  # not above: most processes never need it
+
         close = difflib.get_close_matches(unknown[0], known, n=1)
         guess = f"; did you mean {close[0]!r}?" if close else "."
         fix = f"{owner.__name__} has no such option{guess} It takes {', '.join(known)}"
@@ -83,6 +84,19 @@ def check_options(owner: type, args: Sequence[object], options: Mapping[str, obj
         hint = known[name]
         if not _fits(value, hint):
             raise OptionError(name, value, f"must be {_shown(hint)}")
+
+
+def option_names(creator: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    """Return the names of the options of a class or function, and whether it passes others on.
+
+    Args:
+        creator: what makes an environment.
+    """
+    if isinstance(creator, type):
+        return tuple(_parameters(creator)[0]), False
+    parameters = inspect.signature(creator).parameters.values()
+    named = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""The environments' ids."""
+"""The ids of the environments."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ ENVIRONMENTS: Mapping[str, str] = {
     "TextCraft-v0": "rao_textcraft:TextCraftEnv",
     "TextCraftSynth-v0": "rao_textcraft:TextCraftSynthEnv",
 }
-"""Entry point by id. Entry points are names, so that registering imports no environment."""
+"""Entry points by id. They are names, so registering imports no environment."""
 
 
 def register_all() -> None:
-    """Register every id with Gymnasium; ids already there are left alone.
+    """Register every id with Gymnasium, except those already registered.
 
-    Gymnasium ignores entry points of installed packages, so ids exist after ``import rao_envs``, or with
+    Gymnasium ignores the entry points of installed packages, so either ``import rao_envs`` first, or use
     ``gym.make("rao_envs:TextCraftSynth-v0")``.
     """
     for name, entry_point in ENVIRONMENTS.items():

@@ -19,13 +19,13 @@ _SAMPLE_LENGTH = 48
 class TextSpace(spaces.Text):
     """Any Unicode text up to `max_length` characters.
 
-    Gymnasium's own `Text` admits a given alphabet and looks at every character, which costs 16 ms for a
-    150,000-character transcript. Here membership is a matter of type and length. Samples are short
-    gibberish, which every environment must survive as an action.
+    Gymnasium's own `Text` admits a given alphabet and checks every character, which costs 16 ms for a
+    150,000-character transcript. Here only type and length matter. Samples are short gibberish, which every
+    environment must accept as an action.
     """
 
     def __init__(self, max_length: int, *, seed: int | np.random.Generator | None = None) -> None:
-        """Make the space of texts of 0 to `max_length` characters."""
+        """Make a space of texts of 0 to `max_length` characters."""
         super().__init__(max_length, min_length=0, charset=_SAMPLE_ALPHABET, seed=seed)
 
     def contains(self, x: Any) -> bool:
@@ -35,34 +35,34 @@ class TextSpace(spaces.Text):
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         """Return up to 48 random characters; masks are not supported and must be None."""
         if mask is not None or probability is not None:
-            raise ValueError("TextSpace.sample takes no mask and no probability: leave them None")
+            raise ValueError("TextSpace.sample supports neither mask nor probability: leave both None")
         length = int(self.np_random.integers(1, min(_SAMPLE_LENGTH, self.max_length) + 1))
         picks = self.np_random.integers(0, len(_SAMPLE_ALPHABET), size=length)
         return "".join(_SAMPLE_ALPHABET[i] for i in picks)
 
     def __repr__(self) -> str:
-        """Show the bound that matters."""
+        """Show the maximum length."""
         return f"TextSpace(max_length={self.max_length})"
 
     def __eq__(self, other: object) -> bool:
-        """Two text spaces are equal when they admit the same lengths."""
+        """Compare the maximum lengths."""
         return isinstance(other, TextSpace) and other.max_length == self.max_length
 
 
 class SharedTexts(Sequence[str]):
-    """One text for each environment, in memory that the processes of a vector environment share.
+    """One text per environment, in memory that the processes of a vector environment share.
 
-    Gymnasium's own shared memory cannot carry `Text` observations: it stores the index of every character within
-    the alphabet, and reads the texts once, before there are any. This is a live sequence; `copy.deepcopy`, which
-    Gymnasium applies to what it returns, gives the tuple of the present texts. A text is stored as its length and
-    its UTF-8. Memory that no text has reached is never touched, so the room for long texts costs nothing.
+    Gymnasium's own shared memory cannot carry `Text` observations: it stores each character's index in the alphabet,
+    and reads the texts once, before there are any. This is a live sequence; `copy.deepcopy`, which Gymnasium applies
+    to what it returns, gives a tuple of the current texts. A text is stored as its length and its UTF-8 bytes. Memory
+    beyond the longest text so far is never touched, so reserving room for long texts costs nothing.
     """
 
     _LENGTH = 8
     _BYTES_PER_CHARACTER = 4
 
     def __init__(self, texts: int, max_length: int) -> None:
-        """Make room for so many texts of up to `max_length` characters, all of them empty."""
+        """Reserve room for `texts` texts of up to `max_length` characters, all of them empty."""
         self._texts = texts
         self._size = self._LENGTH + self._BYTES_PER_CHARACTER * max_length
         self._buffer = BufferWrapper(texts * self._size)
@@ -92,8 +92,8 @@ class SharedTexts(Sequence[str]):
     def __getitem__(self, i: slice) -> tuple[str, ...]: ...
 
     def __getitem__(self, i: int | slice) -> str | tuple[str, ...]:
-        numbers = range(self._texts)[i]
-        return self._read(numbers) if isinstance(numbers, int) else tuple([self._read(number) for number in numbers])
+        chosen = range(self._texts)[i]
+        return self._read(chosen) if isinstance(chosen, int) else tuple([self._read(index) for index in chosen])
 
     def __deepcopy__(self, memo: object) -> tuple[str, ...]:
         return self[:]
@@ -111,7 +111,7 @@ def _write(space: TextSpace, index: int, values: str, shared_memory: SharedTexts
     shared_memory.write(index, values)
 
 
-# Gymnasium's annotations list the memories of its own spaces only.
+# Gymnasium's annotations cover only the memory types of its own spaces.
 _register: Any = ((create_shared_memory, _create), (read_from_shared_memory, _read), (write_to_shared_memory, _write))
 for _generic, _ours in _register:
     _generic.register(TextSpace, _ours)

@@ -16,12 +16,12 @@ __all__ = ["LATER", "Answer", "Call", "Done", "Failure", "Later", "Session", "St
 
 
 class Call(NamedTuple):
-    """The turn calls a tool and stands still until it is answered.
+    """The turn calls a tool and is suspended until it gets the answer.
 
     Attributes:
         id: number of the call within the turn.
         name: name of the tool.
-        args: positional arguments, as the agent made them: not to be trusted, and not always data.
+        args: positional arguments, as the agent made them: untrusted, and not always data.
         kwargs: keyword arguments, likewise.
     """
 
@@ -35,7 +35,7 @@ class Wait(NamedTuple):
     """Everything in the turn waits for calls that were answered with `LATER`.
 
     Attributes:
-        ids: every call so answered and not yet settled, ascending, at least one.
+        ids: the calls answered that way and not yet settled, ascending, at least one.
     """
 
     ids: tuple[int, ...]
@@ -46,7 +46,7 @@ class Done(NamedTuple):
 
     Attributes:
         text: what it printed, the value of its last expression, and its traceback if it failed.
-        fault: whose fault the failure is; None if it did not fail.
+        fault: who is at fault if it failed; None if it did not.
     """
 
     text: str
@@ -87,7 +87,7 @@ class Session(Protocol):
         ...
 
     def answer(self, call: int, answer: Answer) -> Step:
-        """Answer the `Call` it stands at."""
+        """Answer the pending `Call`."""
         ...
 
     def settle(self, call: int, answer: Value | Failure) -> Step:
@@ -95,11 +95,11 @@ class Session(Protocol):
         ...
 
     def abandon(self) -> str:
-        """Give up the turn, and whatever the session keeps from earlier ones; return what the turn had to show."""
+        """Abandon the turn, and whatever the session keeps from earlier ones; return the turn's output so far."""
         ...
 
     def dump(self) -> bytes:
-        """Serialise the session, in the middle of a turn too; it stays usable."""
+        """Serialise the session, even in the middle of a turn; it stays usable."""
         ...
 
     def close(self) -> None:

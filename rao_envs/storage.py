@@ -1,4 +1,4 @@
-"""Execution trees on disk: JSON Lines, one tree a line, readable while it is being written."""
+"""Execution trees on disk: JSON Lines, one tree per line, readable while being written."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _BLOCK = 1 << 16
 
 
 class TreeWriter:
-    """Append trees to a JSON Lines file; every `write` is on its way to the disk when it returns.
+    """Append trees to a JSON Lines file; when `write` returns, the operating system has the data.
 
-    A file has one writer at a time, and any number of readers (`read_trees`). A second writer, in whatever process,
-    is refused. The lock goes when its holder closes the file or dies; a process that is forked from the holder
-    gets its writers closed. On a file system without locks a `RuntimeWarning` says that nobody watches over this.
+    A file has one writer at a time, and any number of readers (`read_trees`). A second writer, in any process, is
+    refused. The lock is released when its holder closes the file or dies; a process forked from the holder starts
+    with its writers closed. On a file system without locks, a `RuntimeWarning` says that this is not enforced.
 
-    A process that dies while writing leaves a torn last line; the next writer cuts it off. A write that fails (say,
-    the disk is full) takes back what it wrote, so that the file stays whole and the write can be tried again.
+    A process that dies while writing leaves a torn last line, which the next writer removes. A write that fails (when
+    the disk is full, say) is undone, so that the file stays intact and the write can be retried.
 
         with TreeWriter("runs/eval.jsonl") as writer:
             writer.write(tree)
@@ -39,21 +39,21 @@ class TreeWriter:
     """
 
     def __init__(self, path: str | os.PathLike[str], append: bool = True, *, name: str = "path") -> None:
-        """Open the file, and make the directories above it.
+        """Open the file, and create its parent directories.
 
         Args:
             path: the file.
-            append: keep the trees that it holds; False starts anew.
-            name: what the caller calls the file, for errors.
+            append: keep the trees that it holds; False empties it first.
+            name: name of the caller's argument, for errors.
 
         Raises:
-            SinkInUse: the file has a writer already.
+            SinkInUse: the file already has a writer.
             OSError: the file cannot be written.
         """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Not "w": until the lock is ours, the content is somebody else's. Unbuffered: after a failed write, nothing is
-        # left over that a later one would put into the file.
+        # Not "w": until we hold the lock, the content belongs to another writer. Unbuffered: a failed write must leave
+        # nothing behind that a later one would put into the file.
         self._file = self._opened = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (see close)
         try:
             self._lock(name)
@@ -70,10 +70,10 @@ class TreeWriter:
         """Append one tree.
 
         Raises:
-            OSError: it could not be written; the file is as before.
+            OSError: it could not be written; the file is unchanged.
             ValueError: the writer is closed, or the tree holds a number that JSON lacks (nan, infinity).
         """
-        # UTF-8 refuses lone surrogates; replaced by backslash, "u" and digits they are JSON's own escapes.
+        # UTF-8 cannot encode lone surrogates; as backslash, "u" and digits they are JSON's own escapes.
         line = memoryview((tree.to_json() + "\n").encode("utf-8", "backslashreplace"))
         end = self._file.seek(0, os.SEEK_END)
         try:
@@ -90,7 +90,7 @@ class TreeWriter:
         self._file.close()
 
     def __enter__(self) -> TreeWriter:
-        """Return itself; the file is open already."""
+        """Return itself; the file is already open."""
         return self
 
     def __exit__(
@@ -101,19 +101,19 @@ class TreeWriter:
 
     def _lock(self, name: str) -> None:
         if not _is_regular(self._file):
-            return  # a pipe, or /dev/null: nothing there to spoil
+            return  # a pipe, or /dev/null: there is nothing to corrupt
         try:
             if not lock(self._file):
                 raise SinkInUse(name, str(self.path), holder(self._file), os.getpid())
         except LocksUnsupported as error:
             warnings.warn(
-                f"{self.path}: its file system has no locks ({error}); see to it yourself that it has one writer",
+                f"{self.path}: its file system has no locks ({error}); make sure yourself that it has only one writer",
                 RuntimeWarning,
                 stacklevel=3,
             )
 
     def _repair(self) -> None:
-        """Cut off a torn last line; if all but its newline is there, end it instead."""
+        """Remove a torn last line, or complete it if only its newline is missing."""
         size = start = self._file.seek(0, os.SEEK_END)
         tail = b""
         while start > 0 and b"\n" not in tail:
@@ -133,7 +133,7 @@ _open_writers: weakref.WeakSet[TreeWriter] = weakref.WeakSet()
 
 
 def _leave_files_to_the_parent() -> None:
-    """Close what a forked process inherited: it would keep the lock when its parent is gone."""
+    """Close what a forked process inherited: it would keep the lock after its parent has gone."""
     for writer in list(_open_writers):
         writer._file.close()
 
@@ -147,13 +147,13 @@ def read_trees(path: str | os.PathLike[str], *, strict: bool = False) -> Iterato
 
     Args:
         path: a file that `TreeWriter` wrote or is still writing.
-        strict: also refuse a torn last line, which is otherwise taken for one that is being written.
+        strict: also reject a torn last line, which is otherwise assumed to be still being written.
 
     Yields:
-        The trees, in the order in which they were written.
+        The trees, in the order they were written.
 
     Raises:
-        CorruptTree: a line is not a tree; names the file and the line.
+        CorruptTree: a line is not a tree; the message names the file and the line.
         OSError: the file cannot be read.
     """
     with open(path, "rb") as file:

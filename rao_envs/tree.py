@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 
+from rao_envs._fields import as_object
 from rao_envs.errors import CorruptTree
 from rao_envs.events import (
     STATUSES,
@@ -50,7 +51,7 @@ class Turn:
         prompt_tokens: size of the transcript before the action.
         output_tokens: size of the action.
         calls: tool calls made.
-        fault: whose fault a failed turn is; None if it did not fail.
+        fault: who is at fault if the turn failed; None if it did not.
         children: ids of the nodes launched in this turn.
         sample: tokens and log-probabilities as sampled, where known.
     """
@@ -73,10 +74,10 @@ _row = attrgetter(*(field.name for field in fields(Turn)))
 
 
 class Messages(Sequence[Message]):
-    """A node's chat so far, as an immutable view: making one copies nothing, whatever the history's length.
+    """A node's chat so far, as an immutable view: making one copies nothing, however long the history.
 
     Items are fresh ``{"role", "content"}`` dicts: system, user (the opening), then assistant and user in turn.
-    The view's length is fixed when it is made; later turns do not appear in it.
+    The length is fixed when the view is made; later turns do not appear in it.
     """
 
     __slots__ = ("_length", "_node", "_turns")
@@ -96,17 +97,17 @@ class Messages(Sequence[Message]):
         """Return one message, or a list of them."""
         if isinstance(index, slice):
             return [self._message(i) for i in range(*index.indices(self._length))]
-        place = index + self._length if index < 0 else index
-        if not 0 <= place < self._length:
+        i = index + self._length if index < 0 else index
+        if not 0 <= i < self._length:
             raise IndexError(f"message {index} of a chat of {self._length}")
-        return self._message(place)
+        return self._message(i)
 
-    def _message(self, place: int) -> Message:
-        if place < 2:
+    def _message(self, i: int) -> Message:
+        if i < 2:
             node = self._node
-            return {"role": "user", "content": node.opening} if place else {"role": "system", "content": node.system}
-        turn = self._turns[(place - 2) // 2]
-        if place % 2 == 0:
+            return {"role": "user", "content": node.opening} if i else {"role": "system", "content": node.system}
+        turn = self._turns[(i - 2) // 2]
+        if i % 2 == 0:
             return {"role": "assistant", "content": turn.action}
         return {"role": "user", "content": turn.observation or ""}
 
@@ -138,7 +139,7 @@ class Node:
         id: number in order of spawning; the root is 0.
         parent: id of the node that launched it; None for the root.
         depth: 0 for the root.
-        path: place among siblings at each level; () for the root.
+        path: index among siblings at each level; () for the root.
         goal: what it was asked, in words.
         payload: the same in the benchmark's terms.
         system: its system message.
@@ -147,7 +148,7 @@ class Node:
         may_delegate: whether it may launch subagents; None in a log that does not say.
         children: ids of the nodes it launched.
         status: why it ended; None while it lives.
-        result: what it handed to `finish`.
+        result: what it passed to `finish`.
         success: own success in [0, 1]; None while it lives, or if unjudged.
         spawned_at: virtual time at which it was launched.
         returned_at: virtual time at which it ended; None while it lives.
@@ -176,7 +177,7 @@ class Node:
     )
 
     def __init__(self, event: Spawned, parent: Node | None) -> None:
-        """Grow the node that `event` announces."""
+        """Make the node that `event` announces."""
         self.id = event.node
         self.parent = event.parent
         self.depth: int = 0 if parent is None else parent.depth + 1
@@ -195,13 +196,13 @@ class Node:
         self.status: Status | None = None
         self.result: Any = None
         self.success: float | None = None
-        self._why: tuple[str, str] | None = None  # a tuple of texts costs the garbage collector nothing
+        self._why: tuple[str, str] | None = None  # the garbage collector does not track a tuple of strings
         self.spawned_at = event.time
         self.returned_at: float | None = None
 
     @property
     def turns(self) -> Sequence[Turn]:
-        """What it did; made anew at each reading once it is over."""
+        """Its turns; rebuilt at each access once it has ended."""
         turns = self._turns
         return turns if isinstance(turns, list) else [Turn(*row) for row in turns]
 
@@ -211,7 +212,7 @@ class Node:
         self._turns.append(turn)
 
     def pack(self) -> None:
-        """Give the turns of a node that is over a form that costs the garbage collector nothing."""
+        """Store the turns of a node that has ended in a form that the garbage collector does not track."""
         turns = self._turns
         if isinstance(turns, list) and not (turns and turns[-1].sample):
             self._turns = tuple(map(_row, turns))
@@ -223,21 +224,21 @@ class Node:
 
     @property
     def verdict(self) -> Verdict | None:
-        """Own success, who says so, and why; None while it lives."""
+        """Own success, its source and the reason; None while it lives."""
         return None if self._why is None else Verdict(self.success, *self._why)
 
     @property
     def address(self) -> str:
-        """The path from the root in words: "0" is the root, "0.2.1" the second child of its third."""
+        """The path from the root as text: "0" is the root, "0.2.1" the second child of its third."""
         return ".".join(map(str, (0, *self.path)))
 
     @property
     def messages(self) -> Messages:
-        """The chat so far, an immutable view."""
+        """The chat so far, as an immutable view."""
         return Messages(self)
 
     def __repr__(self) -> str:
-        """Show where it stands and how it fared."""
+        """Show its address, state and success."""
         state = self.status or ("waiting" if self.waits else "running")
         return f"<Node {self.address} {state} success={self.success} turns={len(self.turns)} {self.goal!r:.60}>"
 
@@ -249,8 +250,8 @@ class ExecutionTree:
         events: the log, read like a list; append with `apply` only.
         nodes: the nodes by id; ``nodes[0]`` is the root.
         task: what the root was asked: at least "id" (JSON).
-        meta: what the collector knows of the rollout, such as "rollout", "seed", "policy" (JSON).
-        invalid: why the infrastructure spoiled this rollout; None if it did not.
+        meta: what the collector knows about the rollout, such as "rollout", "seed", "policy" (JSON).
+        invalid: how the infrastructure failed; None if it did not.
     """
 
     __slots__ = ("events", "invalid", "meta", "nodes", "task")
@@ -265,26 +266,26 @@ class ExecutionTree:
 
     @classmethod
     def from_events(cls, events: Iterable[Event], meta: Mapping[str, Any] | None = None) -> ExecutionTree:
-        """Rebuild a tree from its log, in whatever order the events come: `seq` restores it.
+        """Rebuild a tree from its log; the events may come in any order, since `seq` restores it.
 
         Raises:
-            CorruptTree: an event is missing, doubled or impossible.
+            CorruptTree: an event is missing, duplicated or impossible.
         """
         tree = cls(meta)
-        for event in sorted(events, key=lambda event: event.seq):
+        for event in sorted(events, key=attrgetter("seq")):
             tree.apply(event)
         tree.events.pack()
         return tree
 
     def apply(self, event: Event) -> None:
-        """Let one more thing have happened.
+        """Append an event and update the tree.
 
         Raises:
             CorruptTree: the event cannot follow the log so far; the tree is unchanged.
         """
         log = self.events
         if event.seq != log.size:
-            raise CorruptTree(f"event seq={event.seq} where {log.size} was due: missing or doubled")
+            raise CorruptTree(f"event seq={event.seq}, expected {log.size}: an event is missing or duplicated")
         kind = type(event)
         if kind is Spawned:
             self._spawn(cast(Spawned, event))
@@ -306,14 +307,14 @@ class ExecutionTree:
 
     def _spawn(self, event: Spawned) -> None:
         if event.node != len(self.nodes):
-            raise CorruptTree(f"event seq={event.seq} spawns node {event.node}; {len(self.nodes)} was due")
+            raise CorruptTree(f"event seq={event.seq} spawns node {event.node}, expected {len(self.nodes)}")
         if (event.node > 0) if event.parent is None else not 0 <= event.parent < event.node:
             raise CorruptTree(f"event seq={event.seq}: node {event.node} cannot have parent {event.parent}")
         parent = None if event.parent is None else self.nodes[event.parent]
         if parent is None:
             self.task = event.task or {}
         elif parent.status is not None or not parent.turns or parent.turns[-1].observation is not None:
-            raise CorruptTree(f"event seq={event.seq}: node {parent.id} launches outside of a turn")
+            raise CorruptTree(f"event seq={event.seq}: node {parent.id} launches a node outside a turn")
         self.nodes.append(Node(event, parent))
         if parent is not None:
             parent.children = _with(parent.children, event.node)
@@ -349,7 +350,7 @@ class ExecutionTree:
         if event.status not in STATUSES:
             raise CorruptTree(f"event seq={event.seq}: status {event.status!r:.80}; known: {', '.join(STATUSES)}")
         if any(self.nodes[child].status is None for child in node.children):
-            raise CorruptTree(f"event seq={event.seq}: node {node.id} returns while its children live")
+            raise CorruptTree(f"event seq={event.seq}: node {node.id} returns before its children")
         verdict = event.verdict
         node.status, node.result, node.returned_at = event.status, event.result, event.time
         node.success, node._why = verdict.success, (verdict.source, verdict.why)
@@ -368,16 +369,16 @@ class ExecutionTree:
 
     @property
     def finished(self) -> bool:
-        """Whether the root is over (by finishing, or by running into a limit)."""
+        """Whether the root has ended (by finishing, or by reaching a limit)."""
         return bool(self.nodes) and self.nodes[0].status is not None
 
     @property
     def makespan(self) -> float:
-        """Virtual seconds from start to end, with children side by side; 0 while it runs."""
+        """Virtual seconds from start to end, with children in parallel; 0 while it runs."""
         return (self.nodes[0].returned_at or 0.0) if self.nodes else 0.0
 
     def walk(self) -> Iterator[Node]:
-        """Yield the nodes depth first, children in order of launch."""
+        """Yield the nodes depth-first, children in launch order."""
         stack = [0] if self.nodes else []
         while stack:
             node = self.nodes[stack.pop()]
@@ -385,7 +386,7 @@ class ExecutionTree:
             stack.extend(reversed(node.children))
 
     def to_json(self) -> str:
-        """Return the tree as one line of JSON, from which `from_json` makes an equal tree."""
+        """Return the tree as one line of JSON, from which `from_json` rebuilds an equal tree."""
         data = {"meta": self.meta, "events": [event_to_dict(event) for event in self.events]}
         return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -398,8 +399,11 @@ class ExecutionTree:
         """
         try:
             data = json.loads(text)
-            return cls.from_events([event_from_dict(event) for event in data["events"]], dict(data["meta"]))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            if type(data) is not dict or data.keys() != {"meta", "events"} or type(data["events"]) is not list:
+                raise ValueError("it must be an object with meta and a list of events")
+            meta = as_object(data["meta"])
+            return cls.from_events([event_from_dict(event) for event in data["events"]], meta)
+        except (ValueError, RecursionError) as error:
             if isinstance(error, CorruptTree):
                 raise
             raise CorruptTree(f"not the JSON of an execution tree: {error!r:.200}") from error
@@ -411,7 +415,9 @@ class ExecutionTree:
         """
         import networkx
 
-        graph: networkx.DiGraph[int] = networkx.DiGraph(task=dict(self.task), **self.meta)
+        graph: networkx.DiGraph[int] = networkx.DiGraph()
+        # Not as keyword arguments: a collected tree's meta data has a "task", too, the number that was asked for.
+        graph.graph.update({**self.meta, "task": dict(self.task)})
         for node in self.nodes:
             graph.add_node(
                 node.id,
@@ -433,7 +439,7 @@ class ExecutionTree:
         return len(self.nodes)
 
     def __eq__(self, other: object) -> bool:
-        """Two trees are equal when their logs and their meta data are."""
+        """Compare the logs and the metadata."""
         if not isinstance(other, ExecutionTree):
             return NotImplemented
         return self.events == other.events and self.meta == other.meta
@@ -447,7 +453,7 @@ class ExecutionTree:
         return f"<ExecutionTree {self.group!r} {state} nodes={len(self.nodes)} success={success}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the log: it is the truth, and the rest follows from it."""
+        """Pickle only the log: everything else is derived from it."""
         return (_rebuild, (list(self.events), self.meta))
 
 

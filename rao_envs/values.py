@@ -53,7 +53,7 @@ def to_json(value: Any, max_bytes: int = _MAX_BYTES, *, name: str = "max_bytes")
     except _Overflow:
         raise TooLarge(_too_large(_least_size(value), max_bytes, name)) from None
     # The walk counted characters, the least that the value can take; only large ones need the exact figure.
-    most = _WORST * (max_bytes - room[1]) + _WORST_ITEM * (_MAX_ITEMS - room[0])
+    most = _WORST * (max_bytes - room[1]) + _WORST_ITEM * (_MAX_ITEMS + 1 - room[0])
     if most > max_bytes and (size := json_size(plain)) > max_bytes:
         raise TooLarge(_too_large(f"{size:,}", max_bytes, name))
     return plain
@@ -89,7 +89,9 @@ def _plain(value: Any, depth: int, room: list[int]) -> Any:
         bits = value.bit_length()
         if bits > _MAX_INT_BITS:
             raise ToolError("an integer is too large to pass on: keep it under 1,000 digits")
-        room[1] -= bits // 4 + 1
+        room[1] -= bits * 3 // 10
+        if room[1] < 0:
+            raise _Overflow
         return value
     if value is None or value is True or value is False:
         return value
@@ -161,6 +163,9 @@ def _least_size(value: Any) -> str:
         item = todo.pop()
         if isinstance(item, str | bytes):
             size += len(item) + 2
+            continue
+        if isinstance(item, int):
+            size += item.bit_length() * 3 // 10
             continue
         parts: Iterable[Any] = ()
         if isinstance(item, Mapping):

@@ -27,7 +27,7 @@ class Task:
         payload: the same in the benchmark's own terms: what its `World` needs. JSON-able.
         difficulty: name of the difficulty.
         split: "train", "val" or "test".
-        index: place in its split.
+        index: index in its split.
     """
 
     id: str
@@ -52,7 +52,7 @@ class TaskSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Subtask:
-    """What a parent hands to `launch_subagent`, as its world understood it.
+    """What a parent passes to `launch_subagent`, as its world understood it.
 
     Attributes:
         goal: what the child is asked, in words.
@@ -99,7 +99,7 @@ class World(ABC):
     finish_doc: ClassVar[str] = "End your work and hand `message` to whoever asked for it."
 
     def __init__(self, task: Task) -> None:
-        """Set up the state at the start of `task`."""
+        """Set up the initial state for `task`."""
         self.task = task
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -109,19 +109,19 @@ class World(ABC):
         cls.tools = tuple(dict.fromkeys((*cls.tools, *own)))
 
     def root(self) -> Subtask:
-        """Return what the root is asked; by default the task itself."""
+        """Return what the root is asked: by default, the task itself."""
         return Subtask(self.task.goal, self.task.payload)
 
     def delegate(self, node: Node, *args: Any, **kwargs: Any) -> Subtask:
         """Turn the arguments of `launch_subagent` into a subtask.
 
-        Override with parameters of your own, which are checked and shown to the model as a tool's are, such as
-        ``delegate(self, node, goal: str)``. A world that does not override it has no `launch_subagent`.
+        Override it with your own parameters, such as ``delegate(self, node, goal: str)``; they are checked and shown
+        to the model like those of a tool. A world that does not override it has no `launch_subagent`.
 
         Args:
             node: the parent.
-            args: what the agent passed.
-            kwargs: likewise.
+            args: the agent's positional arguments.
+            kwargs: the agent's keyword arguments.
 
         Raises:
             ToolError: the launch is refused; the message tells the agent why.
@@ -133,11 +133,11 @@ class World(ABC):
         return {}
 
     def opened(self, node: Node) -> None:
-        """Hear that `node` now exists."""
+        """Learn that `node` now exists."""
         return
 
     def closed(self, node: Node) -> None:
-        """Hear that `node` has been judged and is over."""
+        """Learn that `node` has been judged and has ended."""
         return
 
     @abstractmethod
@@ -168,7 +168,7 @@ class World(ABC):
         return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state that `state` returned, on a world fresh from `__init__`.
+        """Restore what `state` returned, on a world fresh from `__init__`.
 
         Raises:
             CorruptCheckpoint: the state belongs to another world.

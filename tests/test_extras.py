@@ -91,10 +91,9 @@ def packages(name: str) -> set[str]:
 
 def without_extras(statements: list[str], folder: Path) -> dict[str, str | None]:
     """Run statements where no extra is installed; return the message of each one's ImportError, if it raises any."""
-    # Some extras ask for a newer NumPy, but it is there without them.
-    always = {re.match(r"[\w-]+", requirement)[0] for requirement in PROJECT["dependencies"]}
-    every = {package for name in EXTRAS for package in packages(name)} - always | {"tokenizers"}
-    missing = sorted(name.replace("-", "_") for name in every)
+    core = {re.match(r"[\w-]+", requirement)[0] for requirement in PROJECT["dependencies"]}
+    optional = {name for every in EXTRAS for name in packages(every)} - core
+    missing = sorted({name.replace("-", "_") for name in optional} | {"tokenizers"})
     question = json.dumps([missing, statements, str(folder), str(ROOT / "baselines")])
     done = subprocess.run(
         [sys.executable, "-c", PROBE, question], capture_output=True, text=True, cwd=folder, check=False

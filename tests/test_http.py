@@ -142,7 +142,7 @@ SLOW = {
 }
 
 
-def in_time(url, data=b"{}", timeout=TIMEOUT, match="TimeoutError: no whole reply within 0.3 s"):
+def in_time(url, data=b"{}", timeout=TIMEOUT, match="TimeoutError: no complete reply within 0.3 s"):
     began = time.monotonic()
     with pytest.raises(Trouble, match=match):
         post(url, data, timeout=timeout, max_bytes=1 << 20)
@@ -212,7 +212,7 @@ def test_the_retries_of_a_service_have_a_deadline_each():
     with listening(SLOW["drips headers"]) as port:
         service = Service(f"http://127.0.0.1:{port}", str, TIMEOUT, 2, naps.append)
         began = time.monotonic()
-        with pytest.raises(InfrastructureError, match=r"failed 3 times, last: .*no whole reply within"):
+        with pytest.raises(InfrastructureError, match=r"failed 3 times, last: .*no complete reply within"):
             service.ask("/x", b"{}", lambda reply: reply)
         assert 3 * TIMEOUT * 0.9 <= time.monotonic() - began < 2 * PATIENCE
     assert len(naps) == 2

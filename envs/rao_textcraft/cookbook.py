@@ -6,12 +6,14 @@ caller's mistake raises `ValueError`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 __all__ = ["Cookbook", "CraftError", "Ingredient", "Recipe"]
+
+_INFINITE = 10**9  # deeper than any item
 
 
 class CraftError(Exception):
@@ -81,8 +83,11 @@ class Cookbook:
         self._depth = _depths(self._recipes)
         self.items: tuple[str, ...] = tuple(sorted(self._depth))
         self.max_depth: int = max(self._depth.values(), default=0)
-        # Crafts of items with a single tag-free recipe are the hot path: one dict comparison decides them.
-        self._plain = {
+
+    @cached_property
+    def _plain(self) -> dict[str, tuple[int, dict[str, int]]]:
+        """Yield and ingredients of items with a single tag-free recipe: one dict comparison decides their crafts."""
+        return {
             item: (ways[0].yields, {s.name: s.count for s in ways[0].ingredients})
             for item, ways in self._recipes.items()
             if len(ways) == 1 and _is_plain(ways[0])
@@ -123,6 +128,8 @@ class Cookbook:
 
     def unknown(self, name: object) -> str:
         """Return the error text for an unknown item, with up to 3 similar names."""
+        import difflib  # not above: most processes never need it
+
         close = difflib.get_close_matches(str(name)[:100], self.items, n=3)
         return f"unknown item {name!r}" + (f"; did you mean {', '.join(close)}?" if close else "")
 
@@ -210,37 +217,37 @@ def _depths(recipes: Mapping[str, tuple[Recipe, ...]]) -> dict[str, int]:
     slots = (slot for ways in recipes.values() for way in ways for slot in way.ingredients)
     base = {option for slot in slots for option in slot.options} - recipes.keys()
     while True:
-        grounded = set(base)
-        waiting = dict(recipes)
-        for item in base:
-            waiting.pop(item, None)
-        progress = True
-        while progress:
-            ready = []
-            for item, ways in waiting.items():
-                if any(all(not grounded.isdisjoint(s.options) for s in way.ingredients) for way in ways):
-                    grounded.add(item)
-                    ready.append(item)
-            for item in ready:
-                del waiting[item]
-            progress = bool(ready)
-        if not waiting:
-            break
-        base.add(_cycle_base(waiting, recipes))
+        depth = _settled(recipes, base)
+        if waiting := {item: ways for item, ways in recipes.items() if item not in depth}:
+            base.add(_cycle_base(waiting, recipes))
+        else:
+            return depth
+
+
+def _settled(recipes: Mapping[str, tuple[Recipe, ...]], base: set[str]) -> dict[str, int]:
+    """Return the depth of every item that can be made from `base`; passes go on until none lessens a depth.
+
+    Recipes listed after their ingredients take one pass, and one more to see that nothing changes.
+    """
     depth = dict.fromkeys(base, 0)
-    waiting = {item: ways for item, ways in recipes.items() if item not in base}
-    level = 0
-    while waiting:
-        level += 1
-        known = depth.keys()
-        ready = [
-            item
-            for item, ways in waiting.items()
-            if any(all(not known.isdisjoint(s.options) for s in way.ingredients) for way in ways)
-        ]
-        for item in ready:
-            depth[item] = level
-            del waiting[item]
+    changed = True
+    while changed:
+        changed = False
+        for item, ways in recipes.items():
+            least = depth.get(item, _INFINITE)
+            for way in ways if least else ():
+                deepest = 0
+                for slot in way.ingredients:
+                    options = slot.options
+                    if len(options) == 1:
+                        found = depth.get(options[0], _INFINITE)
+                    else:
+                        found = min([depth.get(option, _INFINITE) for option in options])
+                    if found > deepest:
+                        deepest = found
+                if deepest + 1 < least:
+                    least = depth[item] = deepest + 1
+                    changed = True
     return depth
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from random import Random
 
 from rao_envs.seeding import rng
@@ -55,6 +56,9 @@ DIFFICULTIES: Mapping[str, Difficulty] = {
     "hard": Difficulty(depths=(7, 9), units=(1, 2)),
     "extreme": Difficulty(depths=(10, 12), units=(1, 2)),
 }
+
+_WEIGHTS = {first: tuple(accumulate(1 / (d + 1) for d in range(first, TIERS))) for first in (1, 3)}
+"""Weights of distances from the first on, summed up as `Random.choices` does."""
 
 _CROSSING_TIERS = (10, 11, 12)
 _CROSSING_ITEMS = 10
@@ -148,14 +152,15 @@ def _recipe(random: Random, item: str, tier: int, domains: Sequence[Sequence[Seq
     slots = max(slots + max(more, 1 if far else 0), len(domains))
     near = range(1, min(2, tier) + 1)
     distances = [1]
-    distances += random.choices(near, [1 / (d + 1) for d in near], k=slots - (2 if far else 1))
+    distances += random.choices(near, cum_weights=_WEIGHTS[1][: len(near)], k=slots - (2 if far else 1))
     if far:
-        distances += random.choices(far, [1 / (d + 1) for d in far])
+        distances += random.choices(far, cum_weights=_WEIGHTS[3][: len(far)])
     # The first slots take one domain each, the rest a random one.
     chosen: list[str] = []
     for i, distance in enumerate(distances):
         domain = domains[i] if i < len(domains) else random.choice(domains)
-        chosen.append(random.choice([name for name in domain[tier - distance] if name not in chosen]))
+        names = domain[tier - distance]
+        chosen.append(random.choice([name for name in names if name not in chosen] if chosen else names))
     max_count = 2 if tier <= 4 else 1
     min_yield, max_yield = _yields(tier)
     return Recipe(

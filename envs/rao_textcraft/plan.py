@@ -84,39 +84,54 @@ def closure(cookbook: Cookbook, targets: Mapping[str, int]) -> set[str]:
     return seen
 
 
-_Ways = Mapping[str, tuple[int, Mapping[str, int]]]
+class _Ways(dict[str, tuple[int, Mapping[str, int]]]):
+    """The yield and the concrete ingredients (item -> units of one craft) chosen for an item, when it is asked for.
 
+    A world has a thousand items, of which a task needs fifty.
+    """
 
-@lru_cache(maxsize=16)
-def _ways(cookbook: Cookbook) -> _Ways:
-    """Choose a yield and concrete ingredients (item -> units per craft) for every craftable item."""
-    ways: dict[str, tuple[int, Mapping[str, int]]] = {}
-    cost = {item: 1.0 for item in cookbook if cookbook.is_base(item)}
-    for item in sorted(cookbook.items, key=cookbook.depth):
-        # Only options of lesser depth: the plan then ends in base material whatever cycles there are.
-        depth = cookbook.depth(item)
+    def __init__(self, cookbook: Cookbook) -> None:
+        self._cookbook = cookbook
+        self._cost: dict[str, float] = {}
+
+    def __missing__(self, item: str) -> tuple[int, Mapping[str, int]]:
+        # Options of lesser depth only: the plan then ends in base material whatever cycles there are.
+        depth = self._cookbook.depth(item)
         best = None
-        for recipe in cookbook.recipes(item) if depth else ():
-            chosen = _concrete(cookbook, recipe, depth, cost)
+        for recipe in self._cookbook.recipes(item):
+            chosen = self._concrete(recipe, depth)
             if chosen is not None:
-                price = sum(cost[name] * count for name, count in chosen.items()) / recipe.yields
-                if best is None or price < cost[item]:
+                price = sum(self._price(name) * count for name, count in chosen.items()) / recipe.yields
+                if best is None or price < self._cost[item]:
                     best = recipe.yields, chosen
-                    cost[item] = price
-        if best is not None:
-            ways[item] = best
-    return ways
+                    self._cost[item] = price
+        assert best is not None, item
+        self[item] = best
+        return best
+
+    def made(self, item: str) -> bool:
+        """Whether an item is crafted rather than taken."""
+        return not self._cookbook.is_base(item)
+
+    def _price(self, item: str) -> float:
+        if not self.made(item):
+            return 1.0
+        if item not in self._cost:
+            self[item]  # notes its cost
+        return self._cost[item]
+
+    def _concrete(self, recipe: Recipe, depth: int) -> dict[str, int] | None:
+        chosen: dict[str, int] = {}
+        for slot in recipe.ingredients:
+            usable = [option for option in slot.options if self._cookbook.depth(option) < depth]
+            if not usable:
+                return None
+            name = usable[0] if len(usable) == 1 else min(usable, key=self._price)
+            chosen[name] = chosen.get(name, 0) + slot.count
+        return chosen
 
 
-def _concrete(cookbook: Cookbook, recipe: Recipe, depth: int, cost: Mapping[str, float]) -> dict[str, int] | None:
-    chosen: dict[str, int] = {}
-    for slot in recipe.ingredients:
-        usable = [option for option in slot.options if cookbook.depth(option) < depth]
-        if not usable:
-            return None
-        name = min(usable, key=cost.__getitem__)
-        chosen[name] = chosen.get(name, 0) + slot.count
-    return chosen
+_ways = lru_cache(maxsize=16)(_Ways)
 
 
 def _walk(ways: _Ways, item: str, count: int) -> Iterator[Craft]:
@@ -124,7 +139,7 @@ def _walk(ways: _Ways, item: str, count: int) -> Iterator[Craft]:
     crafts = -(-count // yields)
     ingredients = {name: each * crafts for name, each in need.items()}
     for name, wanted in ingredients.items():
-        if name in ways:
+        if ways.made(name):
             yield from _walk(ways, name, wanted)
     yield ingredients, item, crafts * yields
 
@@ -144,7 +159,7 @@ def _requests(cookbook: Cookbook, targets: Mapping[str, int]) -> dict[str, dict[
     for level in reversed(levels):
         requests.update(level)
         for item, asked in level.items():
-            if item not in ways:
+            if not ways.made(item):
                 continue
             yields, need = ways[item]
             for count, times in asked.items():

@@ -73,8 +73,10 @@ def assign_splits(cookbook: Cookbook, *key: int | str) -> Splits:
         Items by (depth, split), without empty entries.
     """
     splits: dict[tuple[int, str], tuple[str, ...]] = {}
-    for depth in range(1, cookbook.max_depth + 1):
-        items = [item for item in cookbook.items if cookbook.depth(item) == depth]
+    levels: list[list[str]] = [[] for _ in range(cookbook.max_depth + 1)]
+    for item in cookbook.items:
+        levels[cookbook.depth(item)].append(item)
+    for depth, items in enumerate(levels[1:], 1):
         rng("textcraft-split", *key, depth).shuffle(items)
         held_out = max(1, round(0.15 * len(items)))
         sizes = {"test": min(held_out, len(items) - 1), "val": min(held_out, max(0, len(items) - 2))}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 from rao_envs.actions.thoughts import after_thought, without_thoughts
@@ -68,12 +69,17 @@ class CodeFormat:
     name: ClassVar[str] = "code"
 
     def __init__(self, sandbox: Sandbox | None = None) -> None:
-        """Choose the sandbox; the default one is loaded only when it is needed."""
-        if sandbox is None:
-            from rao_envs.sandbox.monty import default_sandbox
+        """Choose the sandbox."""
+        self._given = sandbox
 
-            sandbox = default_sandbox()
-        self.sandbox = sandbox
+    @cached_property
+    def sandbox(self) -> Sandbox:
+        """Where the code runs; the default one is loaded when the first code is to be run."""
+        if self._given is not None:
+            return self._given
+        from rao_envs.sandbox.monty import default_sandbox
+
+        return default_sandbox()
 
     def explain(self, tools: Toolset) -> str:
         """Say how to act in Python."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import ArgsKwargs
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from rao_envs.errors import ToolError
 from rao_envs.values import TooLarge, to_json
 from rao_envs.world import World
+
+if TYPE_CHECKING:
+    from rao_envs.actions.arguments import Checked
 
 __all__ = ["FINISH", "LAUNCH", "Tool", "Toolset", "finish_message", "plain", "too_large"]
 
@@ -36,8 +37,6 @@ class Tool:
         full = inspect.signature(method)
         self.signature = full.replace(parameters=list(full.parameters.values())[2:])
         self._method = method
-        adapter: TypeAdapter[Any] = TypeAdapter(method, config=ConfigDict(arbitrary_types_allowed=True))  # type: ignore[arg-type]
-        self._validator = adapter.validator
 
     def __call__(
         self, world: World, node: Any, args: Sequence[Any], kwargs: dict[str, Any], max_bytes: int = 2**20
@@ -57,19 +56,14 @@ class Tool:
         if kwargs and ("self" in kwargs or "node" in kwargs):
             raise ToolError(f"{self.name}: unexpected argument 'node'")
         args, kwargs = plain((args, kwargs), self.name, max_bytes)
-        try:
-            return self._validator.validate_python(ArgsKwargs((world, node, *args), kwargs))
-        except ValidationError as error:
-            raise ToolError(f"{self.name}: {self._explain(error)}") from None
+        return self._checked(world, node, args, kwargs)
 
-    def _explain(self, error: ValidationError) -> str:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        names = list(self.signature.parameters)
-        place = [
-            names[part - 2] if isinstance(part, int) and i == 0 and 2 <= part < len(names) + 2 else str(part)
-            for i, part in enumerate(first["loc"])
-        ]
-        return f"argument {'.'.join(place)[:80]!r}: {first['msg']}. Call it as {self}"
+    @cached_property
+    def _checked(self) -> Checked:
+        # Not before the first call: pydantic takes longer to import than an environment to make.
+        from rao_envs.actions.arguments import checked
+
+        return checked(self._method, list(self.signature.parameters), str(self))
 
     def __str__(self) -> str:
         """Show the signature as the agent's code would call it."""
@@ -81,8 +75,10 @@ class Tool:
 
     def schema(self) -> dict[str, Any]:
         """Return the parameters as a JSON schema, as chat servers take them."""
+        from rao_envs.actions.arguments import json_schema
+
         fields = {
-            name: TypeAdapter(p.annotation if p.annotation is not p.empty else Any).json_schema()
+            name: json_schema(p.annotation if p.annotation is not p.empty else Any)
             for name, p in self._typed_parameters().items()
         }
         required = [name for name, p in self.signature.parameters.items() if p.default is p.empty]

@@ -1,4 +1,4 @@
-"""Who acts next, who waits for whom, and what everything costs."""
+"""Who acts next, who waits for whom, and what the limits allow."""
 
 from rao_envs.engine.engine import Engine
 from rao_envs.engine.limits import Latency, Limits, TokenCounter, count_tokens

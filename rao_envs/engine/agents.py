@@ -1,4 +1,4 @@
-"""What the engine knows of living nodes beyond their place in the tree."""
+"""What the engine knows about living nodes beyond the tree itself."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Agent:
     """A living node.
 
     Attributes:
-        node: its place in the tree.
+        node: its node in the tree.
         now: virtual time that it has reached.
         left: turns left.
         tokens: size of its transcript.
         call: number of the call, in its parent's turn, that launched it.
-        session: its side of the conversation; None before its first turn.
+        session: its session; None before its first turn.
         calls: tool calls made in this turn.
-        blocked: whether its turn stands still until a child returns.
+        blocked: whether its turn waits for a child to return.
         launches: the launches of its open turn; None if it made none.
-        ending: how its turn ends once all that it started has returned; None while it goes on.
+        ending: how its turn ends once everything that it started has returned; None while its code still runs.
     """
 
     node: Node
@@ -44,25 +44,25 @@ class Agent:
 
 
 class ReadyNodes:
-    """The nodes that wait for an action, depth first.
+    """The nodes that wait for an action, depth-first.
 
-    Changes of many nodes at once cost no more than one pass over the list, so that a driver who asks everybody at
-    once can do so with a hundred thousand nodes.
+    Changing many nodes at once costs a single pass over the list, so that a driver can ask all nodes at once even if
+    there are a hundred thousand.
     """
 
     __slots__ = ("_added", "_keys")
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start empty."""
         self._keys: list[_Key] = []
         self._added: list[_Key] = []
 
     def add(self, node: Node) -> None:
-        """Let a node wait for an action."""
+        """Add a node."""
         self._added.append((node.path, node.id))
 
     def remove(self, nodes: Sequence[Node]) -> None:
-        """Take nodes out that are in."""
+        """Remove nodes that are present."""
         keys = self._sorted()
         if len(nodes) <= _FEW:
             for node in nodes:
@@ -72,19 +72,19 @@ class ReadyNodes:
             self._keys = [key for key in keys if key[1] not in gone]
 
     def clear(self) -> None:
-        """Take all of them out."""
+        """Remove all nodes."""
         self._keys.clear()
         self._added.clear()
 
     @property
     def first(self) -> int | None:
-        """Id of the first of them; None if there is none."""
+        """Id of the first node; None if there is none."""
         keys = self._sorted()
         return keys[0][1] if keys else None
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """Their ids."""
+        """Ids of the nodes."""
         return tuple([node for _, node in self._sorted()])
 
     def _sorted(self) -> list[_Key]:
@@ -94,7 +94,7 @@ class ReadyNodes:
                     insort(self._keys, key)
             else:
                 self._keys += self._added
-                self._keys.sort()  # two sorted runs, most often, which take one pass
+                self._keys.sort()  # usually two sorted runs, which one pass merges
             self._added.clear()
         return self._keys
 

@@ -1,19 +1,19 @@
 """A rollout in mid-flight, as bytes: the event log, the world's state, and every living node's session.
 
-The container is eight bytes that say what it is, a checksum, and a ZIP archive that holds ``rollout.json`` and one
-file for each session. No clock and no name of a machine is in it. Like a pickle, a checkpoint must come from a
-source you trust: the sandbox does not defend itself against forged sessions.
+A checkpoint is eight bytes that identify the format, a checksum, and a ZIP archive of ``rollout.json`` and one file
+per session. It contains no wall-clock time and no machine name. Like a pickle, a checkpoint must come from a source
+you trust: the sandbox does not defend itself against forged sessions.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rao_envs._fields import as_data
 from rao_envs.engine.agents import Agent
 from rao_envs.engine.engine import Engine
 from rao_envs.engine.rules import Rules
@@ -24,7 +24,14 @@ from rao_envs.steps import Done, Failure, Value
 from rao_envs.tree import ExecutionTree
 from rao_envs.world import Task, World
 
-__all__ = ["pack", "pack_engine", "unpack", "unpack_engine"]
+if TYPE_CHECKING:
+    import zipfile
+
+__all__ = ["MAX_UNPACKED", "pack", "pack_engine", "unpack", "unpack_engine"]
+
+MAX_UNPACKED = 1 << 30
+"""How many bytes a checkpoint may unpack to, unless `load` is told otherwise: 1 GiB. A tree of 100,000 nodes takes
+about 100 MB, a Python session 160 KB and more."""
 
 _VERSION = 2
 _MAGIC = b"RAO-CKPT"
@@ -34,7 +41,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(data: Mapping[str, Any], sessions: Mapping[int, bytes]) -> bytes:
-    """Write a checkpoint: JSON-able `data` and one blob for each node id."""
+    """Write a checkpoint: JSON-able `data` and one blob per node id."""
+    import zipfile  # not above: it takes a tenth of the time of a process's first environment
+
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         text = json.dumps({"version": _VERSION, **data}, ensure_ascii=False, allow_nan=False)
@@ -45,29 +54,62 @@ def pack(data: Mapping[str, Any], sessions: Mapping[int, bytes]) -> bytes:
     return _MAGIC + _checksum(body) + body
 
 
-def unpack(checkpoint: bytes) -> tuple[dict[str, Any], dict[int, bytes]]:
+def unpack(checkpoint: bytes, max_bytes: int = MAX_UNPACKED) -> tuple[dict[str, Any], dict[int, bytes]]:
     """Read a checkpoint back.
 
+    Args:
+        checkpoint: what `pack` returned.
+        max_bytes: how much all of it may unpack to; nothing is unpacked if it is more.
+
     Raises:
-        CorruptCheckpoint: the bytes are not from `pack`, or were damaged or cut.
+        CorruptCheckpoint: the bytes are not from `pack`, are damaged or truncated, or unpack to too much.
     """
-    # The archive has checksums of its own, but not over its headers, and it puts up with bytes that were cut off.
+    import zipfile
+
+    if not isinstance(checkpoint, bytes | bytearray | memoryview):
+        raise CorruptCheckpoint(f"checkpoint={checkpoint!r:.80}: must be the bytes that save() returned")
+    checkpoint = bytes(checkpoint)
+    # The archive has its own checksums, but they do not cover its headers, and it tolerates truncation.
     body = checkpoint[_HEADER:]
     if checkpoint[: len(_MAGIC)] != _MAGIC:
-        raise CorruptCheckpoint("not a checkpoint: it must be what save() returned")
+        raise CorruptCheckpoint("not a checkpoint: pass what save() returned")
     if checkpoint[len(_MAGIC) : _HEADER] != _checksum(body):
-        raise CorruptCheckpoint("the checkpoint is damaged or cut short: its checksum does not fit")
+        raise CorruptCheckpoint("the checkpoint is damaged or truncated: its checksum does not match")
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
-            data = json.loads(archive.read("rollout.json"))
-            names = [name for name in archive.namelist() if name.startswith("sessions/")]
-            sessions = {int(name.removeprefix("sessions/")): archive.read(name) for name in names}
-        version = data["version"]
-    except Exception as error:  # zipfile has a dozen words for damage, struct.error and RuntimeError among them
+            data, sessions = _read(archive, max_bytes)
+    except CorruptCheckpoint:
+        raise
+    except Exception as error:  # zipfile reports damage in a dozen ways, struct.error and RuntimeError among them
         raise CorruptCheckpoint(f"not a checkpoint, or damaged: {error!r:.200}") from error
-    if version != _VERSION:
-        raise CorruptCheckpoint(f"the checkpoint is of version {version!r}; this release reads {_VERSION}")
     return data, sessions
+
+
+def _read(archive: zipfile.ZipFile, max_bytes: int) -> tuple[dict[str, Any], dict[int, bytes]]:
+    import zipfile
+
+    files = archive.infolist()
+    size = sum(file.file_size for file in files)
+    if size > max_bytes:
+        fix = "pass a larger max_bytes to load() if you trust its source"
+        raise CorruptCheckpoint(f"the checkpoint unpacks to {size:,} bytes, {max_bytes:,} are allowed; {fix}")
+    if any(file.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for file in files):
+        raise CorruptCheckpoint("not a checkpoint: it is compressed in another way")
+    data = json.loads(_inflate(archive, archive.getinfo("rollout.json")))
+    version = data["version"]
+    if version != _VERSION:
+        raise CorruptCheckpoint(f"the checkpoint is of version {version!r:.80}; this release reads {_VERSION}")
+    nodes = {f"sessions/{node}": int(node) for node in data["agents"]}
+    names = [file.filename for file in files if file.filename != "rollout.json"]
+    if len(set(names)) != len(files) - 1 or not nodes.keys() >= set(names):
+        raise CorruptCheckpoint(f"not a checkpoint: {len(names)} sessions, of {len(nodes)} living nodes")
+    return data, {nodes[name]: _inflate(archive, archive.getinfo(name)) for name in names}
+
+
+def _inflate(archive: zipfile.ZipFile, file: zipfile.ZipInfo) -> bytes:
+    with archive.open(file) as packed:
+        # As much as the archive says there is: without a size, `read` inflates the rest, too, and throws it away.
+        return packed.read(file.file_size)
 
 
 def _checksum(body: bytes) -> bytes:
@@ -77,7 +119,7 @@ def _checksum(body: bytes) -> bytes:
 def pack_engine(engine: Engine) -> tuple[dict[str, Any], dict[int, bytes]]:
     """Return a rollout as JSON-able data and session blobs."""
     agents = {
-        str(place): {
+        str(node): {
             "now": agent.now,
             "left": agent.left,
             "tokens": agent.tokens,
@@ -87,7 +129,7 @@ def pack_engine(engine: Engine) -> tuple[dict[str, Any], dict[int, bytes]]:
             "launches": None if agent.launches is None else _launches_to_dict(agent.launches),
             "ending": _ending_to_list(agent.ending),
         }
-        for place, agent in engine.agents.items()
+        for node, agent in engine.agents.items()
     }
     data = {
         "format": engine.rules.format.name,
@@ -102,12 +144,12 @@ def pack_engine(engine: Engine) -> tuple[dict[str, Any], dict[int, bytes]]:
         "agents": agents,
         "ready": list(engine.ready),
     }
-    sessions = {place: agent.session.dump() for place, agent in engine.agents.items() if agent.session is not None}
+    sessions = {node: agent.session.dump() for node, agent in engine.agents.items() if agent.session is not None}
     return data, sessions
 
 
 def unpack_engine(data: Mapping[str, Any], sessions: Mapping[int, bytes], rules: Rules, make_world: Any) -> Engine:
-    """Bring a rollout back to life under the same rules.
+    """Restore a rollout under the same rules.
 
     Raises:
         CorruptCheckpoint: the data is damaged, or was saved under other rules.
@@ -122,30 +164,32 @@ def unpack_engine(data: Mapping[str, Any], sessions: Mapping[int, bytes], rules:
                 f"the checkpoint was saved with {name}={data.get(name)!r}; this environment has {ours!r}"
             )
     try:
+        for part in ("task", "world", "meta", "agents", "ready"):
+            as_data(data[part])
         world: World = make_world(Task(**data["task"]))
         if data["kind"] != type(world).__qualname__:
             raise CorruptCheckpoint(f"the checkpoint is of a {data['kind']}; this is a {type(world).__qualname__}")
         world.restore(data["world"])
         tree = ExecutionTree.from_events(map(event_from_dict, data["events"]), data["meta"])
         engine = Engine(world, rules, int(data["seed"]), tree)
-        agents = {int(place): _agent(engine, int(place), state) for place, state in data["agents"].items()}
-        for place, blob in sessions.items():
-            agents[place].session = engine.restore_session(agents[place].node, blob)
+        agents = {int(node): _agent(engine, int(node), state) for node, state in data["agents"].items()}
+        for node, blob in sessions.items():
+            agents[node].session = engine.restore_session(agents[node].node, blob)
         for agent in agents.values():
             if agent.launches is not None:
                 living = ((call, agents.get(child)) for call, child in agent.launches.running.items())
                 agent.launches.clocks = sorted((child.now, call) for call, child in living if child is not None)
-        engine.resume(agents, [int(place) for place in data["ready"]])
+        engine.resume(agents, [int(node) for node in data["ready"]])
     except CorruptCheckpoint:
         raise
-    except Exception as error:  # a world's `restore`, too, may stumble over damage in its own way
+    except Exception as error:  # a world's own `restore` may fail on damaged data in any way
         raise CorruptCheckpoint(f"the checkpoint contradicts itself: {error!r:.200}") from error
     return engine
 
 
-def _agent(engine: Engine, place: int, state: Mapping[str, Any]) -> Agent:
+def _agent(engine: Engine, node: int, state: Mapping[str, Any]) -> Agent:
     return Agent(
-        engine.tree.nodes[place],
+        engine.tree.nodes[node],
         state["now"],
         state["left"],
         state["tokens"],
@@ -158,7 +202,7 @@ def _agent(engine: Engine, place: int, state: Mapping[str, Any]) -> Agent:
 
 
 def _launches_to_dict(launches: Launches) -> dict[str, Any]:
-    """Return the launches of a turn that waits: what it requested has started, what was refused it knows."""
+    """Return the launches of a waiting turn: all it requested have started, and it knows of every refusal."""
     return {
         "announced": launches.announced,
         "dropped": launches.dropped,

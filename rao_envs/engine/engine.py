@@ -1,11 +1,11 @@
 """The engine: one rollout, turn by turn, synchronous and deterministic.
 
-Concurrency is several nodes being *ready* at once; the driver decides how many of them to ask at a time, and in
-which order. Neither changes the tree, as far as the world's tools do not depend on who acts first:
+Concurrency means that several nodes are *ready* at once; the driver decides how many of them to ask at a time, and in
+which order. Neither changes the tree, provided that the world's tools do not depend on who acts first:
 
 - A launch starts when its turn next waits. What is never awaited never starts.
-- What comes back is delivered in the order of *virtual* time: it is held back while another child could still return
-  before it. So what a turn goes on to do never happens before what it depends on.
+- Results are delivered in the order of *virtual* time: each is held back while another child could still return
+  before it. So nothing in a turn happens before what it depends on.
 - A turn ends when everything it has started has returned, whether it failed, ran out of time or called `finish`.
 """
 
@@ -38,14 +38,14 @@ class Engine:
 
     Attributes:
         world: its shared state.
-        rules: what holds for it.
-        seed: what its nodes' random streams are hashed from.
+        rules: its rules.
+        seed: the seed from which its nodes' random streams are derived.
         tree: what has happened so far.
         agents: the living nodes by id.
     """
 
     def __init__(self, world: World, rules: Rules, seed: int, tree: ExecutionTree | None = None) -> None:
-        """Prepare a rollout; `start` begins it, `resume` takes up the one that `tree` tells of."""
+        """Prepare a rollout; `start` begins it, `resume` continues the one recorded in `tree`."""
         self.world = world
         self.rules = rules
         self.seed = seed
@@ -69,7 +69,7 @@ class Engine:
 
     @property
     def ready(self) -> tuple[int, ...]:
-        """Ids of the nodes that wait for an action, depth first."""
+        """Ids of the nodes that wait for an action, depth-first."""
         return self._ready.ids
 
     @property
@@ -80,20 +80,20 @@ class Engine:
     def advance(self, actions: Mapping[int, str | Action]) -> tuple[Event, ...]:
         """Give several ready nodes their actions at once; return what happened.
 
-        Whatever is raised in the middle of a turn (by a mistake in the world, say) aborts the rollout: half a turn
-        cannot be taken back.
+        Any exception in the middle of a turn (from a bug in the world, say) aborts the rollout: half a turn cannot be
+        undone.
 
         Raises:
             EpisodeOver: the rollout has ended.
-            NotReady: a node is not waiting for an action. Nothing has happened then.
-            OptionError: an action is neither text nor an `Action`. Nothing has happened then.
+            NotReady: a node is not waiting for an action; nothing has been done.
+            OptionError: an action is neither text nor an `Action`; nothing has been done.
         """
         if not self.agents:
             raise EpisodeOver("the episode is over: call reset() first")
         given: list[tuple[Agent, Action]] = []
         for node, action in actions.items():
             agent = self.agents.get(node)
-            if agent is None or agent.blocked:  # between two messages, whoever lives and is not blocked is ready
+            if agent is None or agent.blocked:  # between messages, a living node that is not blocked is ready
                 raise NotReady(f"node {node!r} is not ready; ready: {_few(self.ready)}")
             given.append((agent, action if isinstance(action, Action) else Action(action)))
         if not given:
@@ -115,7 +115,7 @@ class Engine:
         return happened
 
     def abort(self, reason: str) -> None:
-        """Mark the rollout as spoilt and end it; doing so twice keeps the first reason."""
+        """Mark the rollout invalid and end it; a second call keeps the first reason."""
         if self.tree.invalid is None:
             root = self.agents.get(0)
             now = root.now if root is not None else self.tree.nodes[0].returned_at or 0.0
@@ -123,7 +123,7 @@ class Engine:
         self.close()
 
     def truncate(self) -> tuple[Event, ...]:
-        """End a running rollout by a limit from outside: the root runs out of turns, its descendants are cancelled.
+        """End a running rollout by an external limit: the root runs out of turns, its descendants are cancelled.
 
         Returns:
             What happened; nothing if the rollout is over.
@@ -151,7 +151,7 @@ class Engine:
     # Checkpoints ----------------------------------------------------------------------------------------
 
     def restore_session(self, node: Node, state: bytes) -> Session:
-        """Bring a dumped session of `node` back to life.
+        """Restore a dumped session of `node`.
 
         Raises:
             CorruptCheckpoint: the bytes are not a session of this format.
@@ -235,14 +235,14 @@ class Engine:
     # Waiting for children -------------------------------------------------------------------------------
 
     def _wait(self, agent: Agent) -> Step | None:
-        """Start what was launched; deliver what is due; block if nothing is."""
+        """Start what was launched; deliver the outcome that is due, or block if there is none."""
         session, launches = agent.session, agent.launches
         assert session is not None
         assert launches is not None
         if launches.requested:
             self._start(agent, launches)
-        # Refusals come first: the children just started cannot have acted, so a turn that they end can still
-        # cancel these.
+        # Refusals come first: a refusal may end the turn, and it can then still cancel the children just started,
+        # which cannot have acted.
         if launches.refused:
             return session.settle(*launches.refused.popleft())
         launches.fresh.clear()
@@ -259,8 +259,8 @@ class Engine:
                 launches.started(call.id, child.node.id, agent.now)
 
     def _next_due(self, agent: Agent, launches: Launches) -> Due | None:
-        """Return what is due to a turn that waits; block it if nothing is."""
-        # Announced in either case: whether something is due already depends on whom the driver asked first.
+        """Return what is due to a waiting turn; block it if nothing is."""
+        # Announced in either case: whether something is already due depends on which node the driver asked first.
         if not launches.announced:
             launches.announced = True
             on = tuple(launches.running.values())
@@ -281,13 +281,13 @@ class Engine:
         return outcome
 
     def _progressed(self, agent: Agent) -> None:
-        """Note that a node has come further in time: an outcome that its parent holds back may now be due."""
+        """Note that a node has advanced in time: an outcome that its parent holds back may now be due."""
         parent = None if agent.node.parent is None else self.agents.get(agent.node.parent)
         if parent is not None and parent.blocked and parent.launches is not None and parent.launches.order:
             heappush(self._resumable, (-parent.node.depth, parent.node.path, parent.node.id))
 
     def _resume_waiting(self) -> None:
-        """Continue the turns to which something is due, deepest first."""
+        """Continue the turns to which an outcome is due, deepest first."""
         while self._resumable:
             agent = self.agents.get(heappop(self._resumable)[2])
             if agent is None or not agent.blocked or agent.launches is None or agent.launches.due(self.agents) is None:
@@ -300,7 +300,7 @@ class Engine:
     # Ends -----------------------------------------------------------------------------------------------
 
     def _end_turn(self, agent: Agent, ending: Ending) -> None:
-        """End a turn as soon as everything that it has started has returned."""
+        """End a turn as soon as everything it has started has returned."""
         notice = ""
         if agent.launches is not None:
             if agent.ending is None:
@@ -326,7 +326,7 @@ class Engine:
             self._progressed(agent)
 
     def _drop(self, agent: Agent, launches: Launches) -> None:
-        """Take back launches that have not started, or that cannot have acted."""
+        """Undo launches that have not started, or that cannot have acted."""
         launches.dropped = len(launches.requested)
         launches.requested.clear()
         for child in launches.fresh:
@@ -334,7 +334,7 @@ class Engine:
         launches.fresh.clear()
 
     def _is_waited_for(self, agent: Agent, launches: Launches) -> bool:
-        """Deliver to a turn that is over what is due to it; say whether more is to come."""
+        """Deliver what is due to a turn that has ended; return whether more is to come."""
         while launches.running:
             due = self._next_due(agent, launches)
             if due is None:
@@ -349,7 +349,7 @@ class Engine:
         return text
 
     def _return(self, agent: Agent, status: Status, result: Any = None) -> None:
-        """End a node, and keep what came of it for its parent."""
+        """End a node, and keep its outcome for its parent."""
         node = agent.node
         finished = status == "finished"
         verdict = self.world.verify(node, result) if finished else Verdict(0.0, "engine", WHY[status])
@@ -376,6 +376,6 @@ class Engine:
 
 
 def _few(nodes: tuple[int, ...]) -> str:
-    """List the first of many ids."""
+    """List up to ten ids, and their number if there are more."""
     shown = ", ".join(map(str, nodes[:10]))
     return (f"{shown}, ... ({len(nodes)} in all)" if len(nodes) > 10 else shown) or "none"

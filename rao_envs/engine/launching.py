@@ -1,4 +1,4 @@
-"""How nodes come to be: the root, and every launch that the rules and the world allow."""
+"""How nodes are spawned: the root, and every launch that the rules and the world allow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Launcher:
 
     Attributes:
         agents: the living nodes by id.
-        ready: those that wait for an action.
+        ready: the nodes that wait for an action.
     """
 
     def __init__(self, world: World, rules: Rules, tree: ExecutionTree, prompts: Prompts) -> None:
@@ -54,7 +54,7 @@ class Launcher:
         self._spawn(None, subtask, opening, budget, tokens)
 
     def launch(self, agent: Agent, call: Call) -> Agent | str:
-        """Spawn what a call of `launch_subagent` asks for; return the child, or why there is none."""
+        """Spawn the child that a call of `launch_subagent` asks for; return it, or the reason for a refusal."""
         node, limits = agent.node, self._rules.limits
         launch = self._prompts.at(node.depth).toolset.launch
         if launch is None:

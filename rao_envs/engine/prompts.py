@@ -1,4 +1,4 @@
-"""The words that the engine speaks to agents."""
+"""The texts that the engine shows to agents."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WHY: Mapping[Status, str] = {
 
 
 class Prompt:
-    """The system message of nodes that may, or may not, delegate."""
+    """The system message of nodes that may delegate, or of those that may not."""
 
     def __init__(self, toolset: Toolset, text: str, tokens: int) -> None:
         """Keep the text with its size and its tools."""
@@ -32,15 +32,15 @@ class Prompt:
 
 
 def _prompt_of(world: World, rules: Rules, delegate: bool) -> Prompt:
-    """Compose a system message, once for each kind of world and format."""
+    """Compose a system message, once per kind of world and format."""
     key = (type(world), world.instructions, world.finish_doc, type(rules.format), rules.count, delegate)
-    found = _PROMPTS.get(key)
-    if found is None:
+    prompt = _PROMPTS.get(key)
+    if prompt is None:
         toolset = Toolset(type(world), delegate=delegate)
         text = f"{world.instructions.strip()}\n\n{rules.format.explain(toolset)}".strip()
         count = getattr(rules.count, "system", rules.count)
-        found = _PROMPTS[key] = Prompt(toolset, text, count(text))
-    return found
+        prompt = _PROMPTS[key] = Prompt(toolset, text, count(text))
+    return prompt
 
 
 _PROMPTS: dict[tuple[Any, ...], Prompt] = {}
@@ -50,7 +50,7 @@ class Prompts:
     """The system messages of one rollout, by depth."""
 
     def __init__(self, world: World, rules: Rules) -> None:
-        """Compose them, or find those that were composed for an earlier rollout."""
+        """Compose them, or reuse those composed for an earlier rollout."""
         self._alone = _prompt_of(world, rules, delegate=False)
         self._delegating = _prompt_of(world, rules, delegate=True)
         self._deepest = rules.limits.max_depth if rules.recursive else 0
@@ -61,15 +61,15 @@ class Prompts:
 
 
 def opening_of(subtask: Subtask, budget: int) -> str:
-    """Write a node's first user message: what it is asked, and how many messages it has for that."""
+    """Write a node's first user message: what it is asked, and how many messages it may write."""
     text = clean_text(subtask.opening or subtask.goal)
     return f"{text}\n\nYou have {budget} message{'s' if budget != 1 else ''} for this."
 
 
-def cut(text: str, most: int) -> str:
-    """Cut a long observation in the middle, and say by how much."""
-    if len(text) <= most:
+def cut(text: str, limit: int) -> str:
+    """Cut a long observation in the middle, and say how much was cut."""
+    if len(text) <= limit:
         return text
-    head = most * 2 // 3
-    tail = most - head
-    return f"{text[:head]}\n[... {len(text) - most:,} of {len(text):,} characters cut ...]\n{text[-tail:]}"
+    head = limit * 2 // 3
+    tail = limit - head
+    return f"{text[:head]}\n[... {len(text) - limit:,} of {len(text):,} characters cut ...]\n{text[-tail:]}"

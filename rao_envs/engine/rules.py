@@ -1,4 +1,4 @@
-"""What stays the same over all rollouts of one environment."""
+"""What is the same for all rollouts of one environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Rules"]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What stays the same over all rollouts of one environment.
+    """What is the same for all rollouts of one environment.
 
     Attributes:
         format: how actions are written and run.

@@ -1,4 +1,4 @@
-"""What an open turn waits for: the launches it made, and what came of them."""
+"""What an open turn waits for: the launches it made, and their outcomes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Due: TypeAlias = tuple[float, int]
 
 
 class Outcome(NamedTuple):
-    """What a child returned, held back until its parent may know.
+    """What a child returned, held back until it is due to its parent.
 
     Attributes:
         answer: what the parent's turn sees of it.
@@ -35,7 +35,7 @@ class Finish(NamedTuple):
     """The turn called `finish`.
 
     Attributes:
-        result: what it handed over (JSON).
+        result: what it passed to `finish` (JSON).
         shown: what the turn had printed.
     """
 
@@ -53,16 +53,16 @@ class Launches:
 
     Attributes:
         requested: launches that start when the turn next waits.
-        refused: call number and reason of launches that the turn does not know to be refused yet.
-        fresh: children started since the driver last had its say: they cannot have acted.
-        running: child id by call number, from the start until the turn knows of the child's return.
-        outcomes: what came back and is not delivered yet, by call number.
+        refused: call number and reason of refused launches that the turn does not know about yet.
+        fresh: children started since the driver last chose whom to ask: they cannot have acted.
+        running: child id by call number, from the start until the turn knows that the child has returned.
+        outcomes: outcomes that are not delivered yet, by call number.
         order: heap of the same, earliest first.
-        clocks: heap of (virtual time, call number) of children that have not returned. A child may be further
-            on than its entry says, never less far.
+        clocks: heap of (virtual time, call number) of children that have not returned. A child may be ahead of its
+            entry, never behind it.
         announced: whether the log says that the turn waits for all of `running`.
         dropped: launches that never started because the turn ended first.
-        lost: children whose results came after the turn had ended.
+        lost: children whose results arrived after the turn had ended.
     """
 
     requested: list[Call] = field(default_factory=list)
@@ -91,8 +91,8 @@ class Launches:
     def due(self, agents: Mapping[int, Agent]) -> Due | None:
         """Return the next outcome to deliver; None while that is not known.
 
-        Outcomes are delivered by (virtual time, call number), whatever the order in which the driver asked the
-        children. So one is held back while a child that has not returned could still come before it.
+        Outcomes are delivered by (virtual time, call number), whatever order the driver asked the children in. So one
+        is held back while a child that has not returned could still precede it.
 
         Args:
             agents: the living nodes by id.
@@ -112,13 +112,13 @@ class Launches:
         return self.order[0] if not clocks or self.order[0] < clocks[0] else None
 
     def deliver(self) -> Outcome:
-        """Take the outcome that is due."""
+        """Remove and return the outcome that is due."""
         _, call = heappop(self.order)
         del self.running[call]
         return self.outcomes.pop(call)
 
     def notice(self) -> str:
-        """Say what came of launches that the turn did not await; "" if there were none."""
+        """Say what happened to launches that the turn did not await; "" if there were none."""
         lines = []
         if self.dropped:
             lines.append(f"Not awaited, so not started: {self.dropped} x launch_subagent. Await each in its own turn.")

@@ -1,4 +1,4 @@
-"""Whoever says how well a node did what it was asked: a program that checks, else a model, else nobody."""
+"""How well a node did what it was asked: the verdict of an exact verifier, else of a model, else none."""
 
 from rao_envs.judges.base import Case, FirstOf, Judge, Unjudged, judge_many
 from rao_envs.judges.llm import LLMJudge

@@ -1,4 +1,4 @@
-"""The judge protocol: a case in, a verdict out, or None from a judge that cannot say."""
+"""The judge protocol: a case in, a verdict out, or None from a judge that cannot decide."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rao_envs.events import Verdict
 
 __all__ = ["Case", "FirstOf", "Judge", "Unjudged", "judge_many"]
 
-_NOBODY = "no judge could say"
+_NO_VERDICT = "no judge could say"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What there is to judge: one node's goal, and what it made of it.
+    """What there is to judge: one node's goal, and its result.
 
     Attributes:
         goal: what the node was asked, in words.
-        result: what it handed to `finish` (JSON).
-        reference: the right answer (JSON); None where nobody knows it.
+        result: what it passed to `finish` (JSON).
+        reference: the right answer (JSON); None if it is unknown.
         transcript: the messages that show how it got there, such as a node's `messages`; may be empty.
-        rubric: by what rule to judge this case, in place of the judge's own; None leaves it that.
+        rubric: the rule by which to judge this case; None uses the judge's own.
     """
 
     goal: str
@@ -39,18 +39,18 @@ class Judge(Protocol):
     """Anything that judges a case. A benchmark's exact verifier is one: a function is enough."""
 
     def __call__(self, case: Case, /) -> Verdict | None:
-        """Return a verdict, or None if this judge cannot say.
+        """Return a verdict, or None if this judge cannot decide.
 
         Raises:
-            InfrastructureError: the judge is out of order, which says nothing about the case.
+            InfrastructureError: the judge is unavailable, which says nothing about the case.
         """
         ...
 
 
 class Unjudged:
-    """The judge that never says: for those who want a benchmark's exact verdicts and no others."""
+    """A judge that never decides: it restricts a benchmark to its exact verdicts."""
 
-    def __init__(self, why: str = _NOBODY) -> None:
+    def __init__(self, why: str = _NO_VERDICT) -> None:
         """Give `why` as the reason."""
         self.why = why
 
@@ -60,21 +60,21 @@ class Unjudged:
 
 
 class FirstOf:
-    """The first of several judges that can say: ``FirstOf(exact, LLMJudge(...))`` is the order of every benchmark.
+    """The first of several judges that can decide: every benchmark uses ``FirstOf(exact, LLMJudge(...))``.
 
-    A judge that is out of order is not passed over: its `InfrastructureError` goes to the caller, so that a
-    verdict never depends on who happened to be reachable.
+    A judge that is unavailable is not skipped: its `InfrastructureError` goes to the caller, so that a verdict never
+    depends on which judge happened to be reachable.
     """
 
     def __init__(self, *judges: Judge | None) -> None:
-        """Ask `judges` in order; a None among them, such as a judge that nobody configured, is left out."""
+        """Ask `judges` in order; None, such as a judge that is not configured, is skipped."""
         self.judges = tuple(judge for judge in judges if judge is not None)
 
     def __call__(self, case: Case, /) -> Verdict:
-        """Return the first verdict with a success; if there is none, unjudged with every reason given.
+        """Return the first verdict with a success; if there is none, unjudged, with every reason given.
 
         Raises:
-            InfrastructureError: a judge that had to be asked is out of order.
+            InfrastructureError: a judge that had to be asked is unavailable.
         """
         reasons = []
         for judge in self.judges:
@@ -84,21 +84,21 @@ class FirstOf:
             if verdict.success is not None:
                 return verdict
             reasons.append(verdict.why)
-        return Verdict(None, "none", "; ".join(filter(None, reasons)) or _NOBODY)
+        return Verdict(None, "none", "; ".join(filter(None, reasons)) or _NO_VERDICT)
 
 
 def judge_many(judge: Judge, cases: Iterable[Case], *, workers: int = 8, progress: bool | None = None) -> list[Verdict]:
     """Judge many cases at once, in threads, and return the verdicts in the order of the cases.
 
     Args:
-        judge: must stand being called by several threads, as those of this package do.
+        judge: must be safe to call from several threads, as those of this package are.
         cases: the cases; one on which `judge` returns None comes back unjudged.
-        workers: cases at once.
+        workers: cases judged at once.
         progress: show a progress bar on stderr; None shows one if stderr is a terminal.
 
     Raises:
         OptionError: fewer than one worker.
-        InfrastructureError: the judge is out of order. Cases not yet begun are dropped; what is done is lost,
+        InfrastructureError: the judge is unavailable. Cases not yet begun are dropped; finished verdicts are lost
             unless the judge has a cache.
     """
     if workers < 1:

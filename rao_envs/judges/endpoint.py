@@ -1,4 +1,4 @@
-"""An OpenAI-compatible chat endpoint over the standard library: patient with a busy server, loud with a wrong one."""
+"""An OpenAI-compatible chat endpoint over the standard library: retries a busy server, fails at once on a wrong one."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _MAX_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where chat completions come from.
+    """A source of chat completions.
 
     Attributes:
         base_url: what comes before ``/chat/completions``, such as ``http://localhost:8000/v1``.
         api_key: the key; None reads `KEY_VARIABLE` at each request, so that it is not stored with the judge.
         timeout: seconds for one attempt.
         retries: further attempts after the first.
-        sleep: how to wait.
+        sleep: function that waits the given seconds.
     """
 
     base_url: str
@@ -38,15 +38,15 @@ class Endpoint:
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        """Refuse settings with which no request can succeed."""
+        """Reject settings with which no request can succeed."""
         self._service()
 
     def complete(self, request: Mapping[str, Any]) -> str:
         """Return the text of the reply to a chat completion request; "" if the model said nothing.
 
         Raises:
-            OptionError: the endpoint refuses the key, or there is nothing at the address.
-            InfrastructureError: it refuses the request for another reason, or still fails after the last retry.
+            OptionError: the endpoint rejects the key, or there is nothing at the address.
+            InfrastructureError: it rejects the request for another reason, or the last retry failed too.
         """
         data = json.dumps(request).encode()
         return self._service().ask("/chat/completions", data, self._read, max_bytes=_MAX_BYTES)
@@ -58,10 +58,11 @@ class Endpoint:
             return _content(reply.body)
         said = self._service().tell(str(reply))
         if reply.status == 401:
-            raise OptionError("api_key", "***", f"refused by {self.base_url}; give it, or set {KEY_VARIABLE}")
+            raise OptionError("api_key", "***", f"rejected by {self.base_url}; pass a valid key, or set {KEY_VARIABLE}")
         if reply.status == 404:
-            raise OptionError("base_url", self.base_url, f"has no /chat/completions or not this model ({said})")
-        raise InfrastructureError(f"{self.base_url} refuses the request: {said}")
+            fix = f"lacks /chat/completions or the model; correct the address or the model's name ({said})"
+            raise OptionError("base_url", self.base_url, fix)
+        raise InfrastructureError(f"{self.base_url} rejects the request: {said}")
 
     def _service(self) -> Service:
         return Service(self.base_url, self._key, self.timeout, self.retries, self.sleep)

@@ -19,28 +19,28 @@ from rao_envs.judges.prompt import ANSWER_RUBRIC, MalformedVerdict, ask, ask_aga
 __all__ = ["LLMJudge"]
 
 _VERSION = 1
-"""Goes into every cache key: to be raised when replies come to be read differently."""
+"""Part of every cache key; increase it when replies are parsed differently."""
 
 _OURS = ("messages", "model", "n", "stream")
 
 
 class LLMJudge:
-    """Asks a model for a verdict, at temperature 0, and believes only one in exactly the form asked for.
+    """Asks a model for a verdict, at temperature 0, and accepts it only in exactly the requested form.
 
-    A malformed reply is put to the model once more with what is wrong with it; after a second one the case is
-    unjudged, for a judge's clumsiness is not the agent's failure. A server in trouble is asked again, ever more
-    slowly, as it wishes by Retry-After; one that stays in trouble is an `InfrastructureError`.
+    After a malformed reply the model is asked once more and told what was wrong; after a second one the case is
+    unjudged, since a judge's error is not the agent's failure. Requests to a failing server are retried with
+    increasing delays, or as its Retry-After asks; if it keeps failing, that is an `InfrastructureError`.
 
         judge = LLMJudge("http://localhost:8000/v1", "Qwen/Qwen3-32B", rubric=PAPER_RUBRIC, cache="verdicts.db")
         judge(Case("How many dragons?", 3, reference=3, transcript=node.messages))
 
-    It can be called by several threads and sent to other processes.
+    It is thread-safe and can be pickled.
 
     Attributes:
         model: name of the model.
         rubric: the rule by which it judges.
-        endpoint: where it is reached.
-        cache: the verdicts on disk; None asks every time.
+        endpoint: where the model is served.
+        cache: the verdicts on disk; None asks the model every time.
     """
 
     def __init__(
@@ -62,16 +62,17 @@ class LLMJudge:
         Args:
             base_url: what comes before ``/chat/completions``, such as ``http://localhost:8000/v1``.
             model: name of the model, as the endpoint knows it.
-            api_key: the key; None reads the environment's ``RAO_JUDGE_API_KEY``, and without one sends none.
-            rubric: the rule for cases that bring none, such as `PAPER_RUBRIC`.
+            api_key: the key; None reads the environment variable ``RAO_JUDGE_API_KEY``; if that is unset, no key is
+                sent.
+            rubric: the rule for cases without their own, such as `PAPER_RUBRIC`.
             timeout: seconds for one attempt.
             retries: further attempts when the endpoint fails.
-            cache: a file for verdicts, made if missing. A verdict is found again by a hash of the whole
-                request: the model, the prompt with its rubric, the options.
-            max_chars: to how much the goal, the result, the reference and the transcript are each clipped.
-            options: more fields for the request, such as ``{"max_tokens": 500}``; "temperature" too, for
-                models that refuse 0.
-            sleep: how to wait between attempts.
+            cache: a file for verdicts, created if missing. Its keys are hashes of the whole request: the model, the
+                prompt with its rubric, the options.
+            max_chars: length to which the goal, the result, the reference and the transcript are each clipped.
+            options: more fields for the request, such as ``{"max_tokens": 500}``; also "temperature", for models that
+                reject 0.
+            sleep: function that waits the given seconds between attempts.
 
         Raises:
             OptionError: an impossible option.
@@ -97,24 +98,24 @@ class LLMJudge:
         """Judge a case.
 
         Raises:
-            OptionError: the endpoint refuses the key, or there is nothing at the address.
-            InfrastructureError: the endpoint refuses the request, or failed to the last retry.
+            OptionError: the endpoint rejects the key, or there is nothing at the address.
+            InfrastructureError: the endpoint rejects the request, or the last retry failed too.
             TypeError: the case's result or reference is not JSON.
         """
         request = self._request(ask(case, case.rubric or self.rubric, self._max_chars))
         key = _key(request)
-        found = self.cache.get(key) if self.cache else None
-        if found is not None:
-            return found
+        cached = self.cache.get(key) if self.cache else None
+        if cached is not None:
+            return cached
         try:
             verdict = self._verdict(request)
         except MalformedVerdict as error:
-            # Not cached: the next to ask may have better luck.
+            # Not cached: the next attempt may succeed.
             return Verdict(None, "none", f"no verdict from {self.model}: {error}")
         return self.cache.put(key, verdict) if self.cache else verdict
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a verdict depends on as JSON-able data, to tell one judge from another; never the key."""
+        """Return all settings that affect a verdict as JSON-able data, to tell judges apart; never the key."""
         return {
             "judge": type(self).__name__,
             "model": self.model,
@@ -124,7 +125,7 @@ class LLMJudge:
         }
 
     def __repr__(self) -> str:
-        """Name the model and its place."""
+        """Show the endpoint and the model."""
         return f"LLMJudge({self.endpoint.base_url!r}, {self.model!r})"
 
     def _request(self, messages: list[dict[str, str]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a model judge is told, and how its verdict is read: both assume that the case was written by an opponent."""
+"""What a model judge is told, and how its verdict is parsed: both assume that an adversary wrote the case."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANSWER_RUBRIC = """\
 success is 1 if the result does what the goal asks, correctly and in full, and 0 if it does not; in between, the
 share of what was asked that it gets right. Where there is a reference, it is the right answer: the result must mean
 the same, its wording and form do not matter. A result that names several answers to choose from is wrong."""
-"""Judge the answer, however it was reached."""
+"""Judge only the answer, however it was reached."""
 
 PAPER_RUBRIC = f"""\
 {ANSWER_RUBRIC}
@@ -53,7 +53,7 @@ _UNPRINTABLE = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr
 
 
 class MalformedVerdict(ValueError):
-    """A model's reply is not a verdict; its message is what the model is told."""
+    """A model's reply is not a verdict; the message tells the model why."""
 
 
 class _Opinion(BaseModel):
@@ -66,10 +66,10 @@ class _Opinion(BaseModel):
 
 
 def ask(case: Case, rubric: str, max_chars: int) -> list[Message]:
-    """Return the messages that put a case to a model.
+    """Return the messages that present a case to a model.
 
-    Nothing in the case can end its section: no ``<`` or ``>`` survives in it, which also spoils the control
-    tokens of chat templates (``<|im_end|>``, ``</s>``), and each section is clipped, with a notice, to `max_chars`.
+    Nothing in the case can end its section: ``<`` and ``>`` are escaped, which also disarms the control tokens of
+    chat templates (``<|im_end|>``, ``</s>``), and each section is clipped, with a notice, to `max_chars`.
 
     Raises:
         TypeError: the result or the reference is not JSON.
@@ -91,8 +91,8 @@ def ask(case: Case, rubric: str, max_chars: int) -> list[Message]:
 
 
 def ask_again(reply: str, error: MalformedVerdict) -> list[Message]:
-    """Return what to add to the messages after a malformed reply."""
-    # Some servers refuse an empty message.
+    """Return the messages to append after a malformed reply."""
+    # Some servers reject an empty message.
     return [
         {"role": "assistant", "content": _clip(reply, _MAX_REPLY) or "(nothing)"},
         {"role": "user", "content": f"That was not a verdict: {error}. {_CLOSING}"},
@@ -100,13 +100,13 @@ def ask_again(reply: str, error: MalformedVerdict) -> list[Message]:
 
 
 def read_verdict(reply: str) -> Verdict:
-    """Read a model's reply: the whole of it must be the JSON object.
+    """Parse a model's reply: all of it must be the JSON object.
 
-    A verdict is not searched for inside other text, because the case may have put one there for the model to
-    quote. Only a ``<think>`` block before it, which some servers leave in, is passed over.
+    A verdict inside other text does not count, because the case may have planted one for the model to quote. Only a
+    ``<think>`` block before it, which some servers leave in, is skipped.
 
     Raises:
-        MalformedVerdict: it is anything else; the message names the fault.
+        MalformedVerdict: it is anything else; the message says what is wrong.
     """
     text = reply.strip()
     if text.startswith("<think>"):
@@ -124,12 +124,12 @@ def read_verdict(reply: str) -> Verdict:
 
 
 def clean(text: str) -> str:
-    """Replace what no server, file or terminal takes well: lone surrogates and control characters."""
+    """Replace what servers, files and terminals handle badly: lone surrogates and control characters."""
     return text.encode("utf-8", "replace").decode("utf-8").translate(_UNPRINTABLE)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a key that comes twice: which of its values is meant, nobody can say."""
+    """Reject a duplicate key: its value is ambiguous."""
     if len(dict(pairs)) < len(pairs):
         raise MalformedVerdict("a key comes twice")
     return dict(pairs)
@@ -140,17 +140,17 @@ def _escape(value: Any) -> str:
 
 
 def _clip(value: Any, limit: int) -> str:
-    """Escape a value; of one that is too long keep the beginning and the end, where answers stand."""
+    """Escape a value; if it is too long, keep the beginning and the end, where answers usually are."""
     text = _escape(value)
     if len(text) <= limit:
         return text
     head, tail = limit - limit // 2, limit // 2
-    # The notice is a tag, and so nothing that the material could have written itself.
+    # The notice is a tag, so the material cannot forge it.
     return f'{text[:head]}<clipped chars="{len(text) - limit}"/>{text[len(text) - tail :]}'
 
 
 def _fair_share(lengths: Sequence[int], total: int) -> int:
-    """Return the largest limit under which texts of these lengths fit into `total`: short ones leave room."""
+    """Return the largest per-text limit with which texts of these lengths fit into `total`; short ones leave room."""
     for done, length in enumerate(sorted(lengths)):
         share = total // (len(lengths) - done)
         if length > share:

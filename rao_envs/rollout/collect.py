@@ -28,9 +28,9 @@ EnvFactory = Callable[[], gym.Env[str, str]]
 
 @dataclass(slots=True)
 class _Job:
-    """One rollout to be done."""
+    """One rollout to collect; `index` is its index in the result, `rollout` its index in its group."""
 
-    place: int
+    index: int
     task: int | Task
     name: int | str
     rollout: int
@@ -40,7 +40,7 @@ class _Job:
 
 @dataclass(slots=True)
 class _Slot:
-    """An environment and the rollout it is doing."""
+    """An environment and the rollout it runs."""
 
     env: gym.Env[str, str]
     inner: RecursiveEnv
@@ -62,29 +62,28 @@ def collect(
 ) -> list[ExecutionTree]:
     """Collect `group_size` rollouts of each task and return their trees, in order of task and rollout.
 
-    Up to `concurrency` environments run at once; in every round the policy gets *all* nodes of all of them that
-    wait for an action, in one batch.
+    Up to `concurrency` environments run at once; in every round the policy gets *all* their ready nodes in one batch.
 
     Args:
         env: an id for `gymnasium.make`, or a function that makes an environment.
         policy: answers the nodes.
         tasks: how many tasks (numbers 0, 1, ...), or the task numbers or `Task`s themselves.
-        group_size: rollouts of each task: the K of the objective.
-        seed: rollout k of a task is seeded with a hash of (seed, task, k).
+        group_size: rollouts per task: the K of the objective.
+        seed: the rollout with index k in its group is seeded with a hash of (seed, task, k).
         env_options: keyword arguments for `gymnasium.make`.
-        concurrency: environments at once.
-        max_retries: how often a rollout that the infrastructure spoilt is tried again; if it never succeeds its
-            tree is returned with `invalid` set.
-        sink: a JSONL file to which every finished tree is appended at once. Rollouts found in it are not done
-            again, so an interrupted collection resumes where it stopped. While it is being collected no other
-            collection may write to it; once it holds every rollout, it is only read.
+        concurrency: environments that run at once.
+        max_retries: how often a rollout is retried after an infrastructure failure; if it never succeeds, its tree is
+            returned with `invalid` set.
+        sink: a JSONL file to which each tree is appended as soon as it is finished. Rollouts already in it are not
+            repeated, so an interrupted collection resumes where it stopped. Only one collection at a time may write
+            to it; once it holds every rollout, it is only read.
         progress: show a progress bar on stderr; None shows one if stderr is a terminal.
 
     Raises:
         OptionError: an impossible option, or a `sink` that holds rollouts of another seed or environment, or that
             lacks rollouts and cannot be written.
-        SinkInUse: another collection writes to the `sink`; nothing has been done then.
-        InfrastructureError: an environment could not be reset, however often it was tried.
+        SinkInUse: another collection is writing to the `sink`; nothing has been done.
+        InfrastructureError: an environment could not be reset, even after all retries.
     """
     trees = dict(
         stream(
@@ -100,7 +99,7 @@ def collect(
             progress=progress,
         )
     )
-    return [trees[place] for place in sorted(trees)]
+    return [trees[index] for index in sorted(trees)]
 
 
 def stream(
@@ -116,7 +115,7 @@ def stream(
     sink: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Iterator[tuple[int, ExecutionTree]]:
-    """As `collect`, but yield (place in the result, tree) as each rollout finishes, and keep none."""
+    """Like `collect`, but yield (index in the result, tree) as each rollout finishes, and keep none."""
     for name, value in (("group_size", group_size), ("concurrency", concurrency)):
         if value < 1:
             raise OptionError(name, value, "must be at least 1")
@@ -130,18 +129,18 @@ def stream(
     marks: dict[str, Any] = {"env": label}
     if env_options:
         marks["options"] = {name: _plain(value) for name, value in env_options.items()}
-    writer, found = (None, {}) if sink is None else _open_sink(sink, jobs, marks)
-    todo = [job for job in jobs if job.place not in found]
+    writer, done = (None, {}) if sink is None else _open_sink(sink, jobs, marks)
+    todo = [job for job in jobs if job.index not in done]
     try:
         with _Bar(label, len(jobs), progress) as bar:
-            for place, tree in found.items():
+            for index, tree in done.items():
                 bar.advance(tree)
-                yield place, tree
-            for place, tree in _run(make, policy, todo, concurrency, max_retries, marks):
+                yield index, tree
+            for index, tree in _run(make, policy, todo, concurrency, max_retries, marks):
                 if writer is not None:
                     writer.write(tree)
                 bar.advance(tree)
-                yield place, tree
+                yield index, tree
     finally:
         if writer is not None:
             writer.close()
@@ -151,7 +150,7 @@ def _factory(env: str | EnvFactory, options: Mapping[str, Any]) -> EnvFactory:
     if isinstance(env, str):
         return lambda: gym.make(env, **options)
     if options:
-        raise OptionError("env_options", dict(options), "only go with an environment id; call them in the factory")
+        raise OptionError("env_options", dict(options), "need an environment id; with a factory, pass them inside it")
     return env
 
 
@@ -164,7 +163,7 @@ def _jobs(tasks: int | Iterable[int | Task], group_size: int, seed: int) -> list
             task = _number(task)
         name = task.id if isinstance(task, Task) else task
         if name in seen:
-            raise OptionError("tasks", name, "is named twice; its rollouts would be the same, raise group_size instead")
+            raise OptionError("tasks", name, "is listed twice, so its rollouts would repeat; raise group_size instead")
         seen.add(name)
         for k in range(group_size):
             jobs.append(_Job(len(jobs), task, name, k, derive(seed, name, k)))
@@ -178,7 +177,7 @@ def _number(task: Any) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """Return an option as JSON-able data that tells it from others, in every process the same."""
+    """Return an option as JSON-able data that distinguishes it from others and is the same in every process."""
     if hasattr(value, "to_dict"):
         value = value.to_dict()
     try:
@@ -190,22 +189,22 @@ def _plain(value: Any) -> Any:
 def _open_sink(
     sink: str | os.PathLike[str], jobs: Sequence[_Job], marks: Mapping[str, Any]
 ) -> tuple[TreeWriter | None, dict[int, ExecutionTree]]:
-    """Return what a sink holds of the rollouts, and its writer if some are missing."""
+    """Return the rollouts that a sink already holds, and its writer if some are missing."""
     before = _version(sink)
     try:
-        found = _already_done(sink, jobs, marks)
+        done = _already_done(sink, jobs, marks)
     except OSError as error:
         raise OptionError("sink", str(sink), f"cannot be read ({error.strerror}); name a file") from error
-    if len(found) == len(jobs):
-        return None, found
+    if len(done) == len(jobs):
+        return None, done
     try:
         writer = TreeWriter(sink, name="sink")
     except OSError as error:
-        mend = f"lacks {len(jobs) - len(found)} of {len(jobs)} rollouts and cannot be written ({error.strerror}); "
-        raise OptionError("sink", str(sink), f"{mend}make it writable, or name another file") from error
+        why = f"lacks {len(jobs) - len(done)} of {len(jobs)} rollouts and cannot be written ({error.strerror})"
+        raise OptionError("sink", str(sink), f"{why}; make it writable, or name another file") from error
     try:
-        # Another collection may have gone on with it until the lock was ours.
-        return writer, found if _version(sink) == before else _already_done(sink, jobs, marks)
+        # Another collection may have written to it before we got the lock.
+        return writer, done if _version(sink) == before else _already_done(sink, jobs, marks)
     except BaseException:
         writer.close()
         raise
@@ -225,7 +224,7 @@ def _already_done(
     if not Path(sink).exists():
         return {}
     wanted: dict[Any, _Job] = {(job.name, job.rollout): job for job in jobs}
-    found: dict[int, ExecutionTree] = {}
+    done: dict[int, ExecutionTree] = {}
     for tree in read_trees(sink):
         job = wanted.get((tree.meta.get("task"), tree.meta.get("rollout")))
         if job is None or tree.invalid:
@@ -234,10 +233,10 @@ def _already_done(
         for name, ours in expected.items():
             theirs = tree.meta.get(name)
             if theirs != ours:
-                mend = f"holds rollouts with {name}={theirs!r:.200}, this is {ours!r:.200}; use a new file"
-                raise OptionError("sink", str(sink), mend)
-        found[job.place] = tree
-    return found
+                fix = f"holds rollouts with {name}={theirs!r:.200}, but here it is {ours!r:.200}; use a new file"
+                raise OptionError("sink", str(sink), fix)
+        done[job.index] = tree
+    return done
 
 
 def _run(
@@ -275,7 +274,7 @@ def _run(
                     slot.job.attempt += 1
                     waiting.append(slot.job)
                 else:
-                    yield slot.job.place, slot.inner.tree
+                    yield slot.job.index, slot.inner.tree
     finally:
         for env in [*idle, *(slot.env for slot in slots)]:
             env.close()
@@ -284,14 +283,14 @@ def _run(
 def _begin(env: gym.Env[str, str], job: _Job, marks: Mapping[str, Any]) -> _Slot:
     inner = env.unwrapped
     if not isinstance(inner, RecursiveEnv):
-        raise OptionError("env", env, "must make environments of rao_envs")
+        raise OptionError("env", env, "must make a RecursiveEnv")
     env.reset(seed=job.seed, options={"task": job.task})
     inner.tree.meta |= {**marks, "task": job.name, "rollout": job.rollout, "seed": job.seed}
     return _Slot(env, inner, job)
 
 
 def _round(policy: Policy, slots: Sequence[_Slot]) -> None:
-    """Ask the policy once for every waiting node of every environment, and carry its answers out."""
+    """Ask the policy once for every ready node of every environment, and apply its answers."""
     asked: list[View] = []
     owners: list[_Slot] = []
     for slot in slots:
@@ -303,17 +302,17 @@ def _round(policy: Policy, slots: Sequence[_Slot]) -> None:
     except InfrastructureError as error:
         answers = [error] * len(asked)
     if isinstance(answers, str | bytes | Mapping) or not isinstance(answers, Sequence):
-        raise OptionError("policy", policy, f"returned a {type(answers).__name__}; return a list, one answer a view")
+        raise OptionError("policy", policy, f"returned a {type(answers).__name__}; return a list, one answer per view")
     if len(answers) != len(asked):
-        raise OptionError("policy", policy, f"returned {len(answers)} answers to {len(asked)} views")
+        raise OptionError("policy", policy, f"returned {len(answers)} answers to {len(asked)} views; return one each")
     actions: dict[int, dict[int, Any]] = {}
     for view, slot, answer in zip(asked, owners, answers, strict=True):
         actions.setdefault(id(slot), {})[view.node.id] = answer
     for slot in slots:
-        _carry_out(slot.inner, actions[id(slot)])
+        _apply(slot.inner, actions[id(slot)])
 
 
-def _carry_out(env: RecursiveEnv, actions: Mapping[int, Any]) -> None:
+def _apply(env: RecursiveEnv, actions: Mapping[int, Any]) -> None:
     failed = next((a for a in actions.values() if isinstance(a, InfrastructureError)), None)
     try:
         if failed is not None:

@@ -1,4 +1,4 @@
-"""The floor under the code format: the same snippets and tool calls, without an engine."""
+"""The lower bound for the code format: the same snippets and tool calls, without an engine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rao_envs.world import Task, World
 __all__ = ["Recorder", "Recording", "play"]
 
 Operation = tuple[str, int, Any]
-"""What is done to the interpreter: ("start" | "answer" | "end", number of the session, argument)."""
+"""One interpreter call: ("start" | "answer" | "end", session number, argument)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Recording:
 
     Attributes:
         task: what was played.
-        operations: what was done to which session, in order.
-        nodes: whose session each number is.
+        operations: the interpreter calls, in order.
+        nodes: the node that each session number belongs to.
     """
 
     task: Task
@@ -41,7 +41,7 @@ class Recording:
 
 
 class Recorder:
-    """A sandbox that notes everything the interpreter is asked to do."""
+    """A sandbox that records everything the interpreter is asked to do."""
 
     def __init__(self, sandbox: MontySandbox) -> None:
         """Record what goes to `sandbox`."""
@@ -50,21 +50,21 @@ class Recorder:
         self._count = 0
 
     def take(self) -> list[Operation]:
-        """Return what was recorded since the last time, and begin anew."""
+        """Return what was recorded since the last call, and clear it."""
         log, self._log, self._count = self._log, [], 0
         return log
 
     def open(self, tools: Sequence[str], variables: Mapping[str, Any], seed: int) -> _RecordedRepl:
-        """Make a session that is recorded."""
+        """Open a session that is recorded."""
         self._count += 1
         return _RecordedRepl(self._sandbox.open(tools, variables, seed), self._log, self._count - 1)
 
     def restore(self, tools: Sequence[str], variables: Mapping[str, Any], state: bytes) -> PooledSession:
-        """Bring a session back, unrecorded."""
+        """Restore a session, unrecorded."""
         return self._sandbox.restore(tools, variables, state)
 
     def close(self) -> None:
-        """Nothing of its own is held."""
+        """Do nothing: the recorder holds no resources."""
 
 
 class _RecordedRepl:
@@ -91,13 +91,13 @@ class _RecordedRepl:
 
 
 def play(pool: monty.Monty, sandbox: MontySandbox, env: RecursiveEnv | None, recordings: Sequence[Recording]) -> None:
-    """Repeat recordings straight on the interpreter.
+    """Replay recordings directly on the interpreter.
 
     Args:
-        pool: workers.
-        sandbox: whose limits hold.
-        env: makes the worlds on which the tools are called; None calls no tool.
-        recordings: what to do.
+        pool: the workers.
+        sandbox: whose limits apply.
+        env: makes the worlds on which the tools are called; None calls no tools.
+        recordings: the rollouts to replay.
     """
     options = session_options(sandbox.limits, 0)
     for recording in recordings:
@@ -134,7 +134,7 @@ def _play(
 
 @cache
 def _toolset(world: type[World]) -> Toolset:
-    # The engine, too, reads a world's tools once and not for every rollout.
+    # Like the engine, read a world's tools once, not for every rollout.
     return Toolset(world, delegate=True)
 
 

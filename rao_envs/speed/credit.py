@@ -1,4 +1,4 @@
-"""What credit costs for a large batch, beside the bare numpy passes that the objective needs."""
+"""What credit costs for a large batch, compared with the bare numpy passes that the objective needs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def random_forest(nodes: int, seed: int = 0) -> tuple[Floats, Ints, Ints, Ints]:
     """Make a typical batch: trees of 1 to 400 nodes, at most 10 deep, parents first, in groups of 8.
 
     Args:
-        nodes: N, how many nodes in all.
+        nodes: N, the total number of nodes.
         seed: seed of the generator.
 
     Returns:
@@ -36,8 +36,8 @@ def random_forest(nodes: int, seed: int = 0) -> tuple[Floats, Ints, Ints, Ints]:
     sizes[-1] -= ends[len(sizes) - 1] - nodes
     tree = np.repeat(np.arange(len(sizes)), sizes)
     first = np.repeat(np.cumsum(sizes) - sizes, sizes)
-    place = np.arange(nodes) - first
-    parent = np.where(place == 0, -1, first + (rng.random(nodes) * place).astype(np.int64))
+    index = np.arange(nodes) - first
+    parent = np.where(index == 0, -1, first + (rng.random(nodes) * index).astype(np.int64))
     while (depth := credit.depths(parent)).max(initial=0) > MAX_DEPTH:
         too_deep = depth == MAX_DEPTH + 1
         parent[too_deep] = first[too_deep]
@@ -56,7 +56,7 @@ def measure(nodes: int = 1_000_000, repeats: int = 5, seed: int = 0) -> dict[str
         nodes, trees, max_depth, seconds, floor_seconds, and ratio = seconds / floor_seconds.
 
     Raises:
-        RuntimeError: the two do not agree on the result.
+        RuntimeError: the two results differ.
     """
     success, parent, tree, group = random_forest(nodes, seed)
     max_depth = int(credit.depths(parent).max())

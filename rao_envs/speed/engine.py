@@ -1,4 +1,4 @@
-"""What the engine costs: against the bare sandbox, in turns a second, and as rollouts grow."""
+"""What the engine costs: compared with the bare sandbox, in turns per second, and with many suspended agents."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Script = Sequence[tuple[int, str]]
 
 
 def turns(repeats: int = 5, difficulty: str = "medium", tasks: int = 20) -> dict[str, float]:
-    """Measure turns a second in the tool-call format: whole recursive-oracle rollouts, scripted beforehand."""
+    """Measure turns per second in the tool-call format: whole recursive-oracle rollouts, scripted in advance."""
     with text_craft(difficulty, "calls") as env:
         scripts = [_script(env, task) for task in range(tasks)]
         seconds = best(repeats, lambda: _replay_all(env, scripts))
@@ -43,12 +43,12 @@ def turns(repeats: int = 5, difficulty: str = "medium", tasks: int = 20) -> dict
 def code_overheads(repeats: int = 5) -> list[dict[str, Any]]:
     """Measure `code_overhead` as the system schedules it, and with engine and workers bound to one core.
 
-    On one core the interpreter's answers come faster, for nobody has to be woken up, and the same work of the engine
-    weighs more.
+    On one core the interpreter answers faster, since no other core has to be woken, so the engine's work is a larger
+    share.
     """
     rows: list[dict[str, Any]] = [{"cores": "all", **code_overhead(repeats)}]
     if hasattr(os, "sched_setaffinity"):
-        # In a process of its own: threads that run already, the interpreter's client's too, stay where they are.
+        # In a fresh process: threads that are already running, such as the interpreter client's, would not move.
         code = (
             "import json, os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
             f"from rao_envs.speed import engine; print(json.dumps(engine.code_overhead({repeats})))"
@@ -58,11 +58,11 @@ def code_overheads(repeats: int = 5) -> list[dict[str, Any]]:
 
 
 def code_overhead(repeats: int = 5, difficulty: str = "medium", tasks: int = 10) -> dict[str, float]:
-    """Measure what the engine adds in the code format to the sandbox and the tools.
+    """Measure what the engine adds to the sandbox and the tools in the code format.
 
-    The same rollouts run in turn through the environment and without it: fresh interpreter sessions are fed the same
+    The same rollouts run alternately through the environment and without it: fresh interpreter sessions get the same
     snippets, the same tools are called with the same checked arguments, and nothing else is done (no tree, no
-    events, no limits, no clock). `overhead_without_tools` compares with the interpreter alone, no tool being called.
+    events, no limits, no clock). `overhead_without_tools` compares with the interpreter alone, without tool calls.
     """
     with MontySandbox() as sandbox, text_craft(difficulty, "code", sandbox=sandbox) as env:
         recorder = Recorder(sandbox)
@@ -91,7 +91,7 @@ def code_overhead(repeats: int = 5, difficulty: str = "medium", tasks: int = 10)
 
 
 def rollouts(repeats: int = 3, *, extreme: bool = True) -> list[dict[str, Any]]:
-    """Measure whole recursive-oracle rollouts a second, by difficulty and format, the policy's time included."""
+    """Measure whole recursive-oracle rollouts per second, by difficulty and format, including the policy's time."""
     levels = [("easy", 20), ("medium", 10), ("hard", 3)] + [("extreme", 1)] * extreme
     rows: list[dict[str, Any]] = []
     for action_format in ("calls", "code"):
@@ -110,9 +110,15 @@ def rollouts(repeats: int = 3, *, extreme: bool = True) -> list[dict[str, Any]]:
 
 
 def startup() -> dict[str, float]:
-    """Measure `import rao_envs` in a fresh process, and `make` + `reset` once the world is cached."""
-    code = "import time; t = time.perf_counter(); import rao_envs; print(time.perf_counter() - t)"
-    imports = [float(python(code)) for _ in range(5)]
+    """Measure `import rao_envs` and the first `make` + `reset` of a fresh process, and `make` + `reset` after that."""
+    code = f"""
+import time
+start = time.perf_counter(); import rao_envs; imported = time.perf_counter() - start
+import gymnasium
+start = time.perf_counter(); env = gymnasium.make({ENV!r}); env.reset(seed=0); first = time.perf_counter() - start
+print(imported, first)
+"""
+    runs = [tuple(map(float, python(code).split())) for _ in range(5)]
 
     def make_and_reset() -> None:
         env = gym.make(ENV)
@@ -120,7 +126,11 @@ def startup() -> dict[str, float]:
         env.close()
 
     make_and_reset()
-    return {"import_seconds": min(imports), "make_and_reset_seconds": best(10, make_and_reset)}
+    return {
+        "import_seconds": min(imported for imported, _ in runs),
+        "first_make_and_reset_seconds": min(first for _, first in runs),
+        "make_and_reset_seconds": best(10, make_and_reset),
+    }
 
 
 def suspended(nodes: int = 1_000, workers: int = 4) -> dict[str, float]:
@@ -144,7 +154,7 @@ def suspended(nodes: int = 1_000, workers: int = 4) -> dict[str, float]:
 
 
 def _script(env: RecursiveEnv, task: int) -> list[tuple[int, str]]:
-    """Play a task with the recursive oracle, depth first; return what it said."""
+    """Play a task with the recursive oracle, depth-first; return its messages."""
     oracle: Callable[[View], str] = env.oracles["recursive"]
     env.reset(seed=task, options={"task": task})
     said = []
@@ -156,7 +166,7 @@ def _script(env: RecursiveEnv, task: int) -> list[tuple[int, str]]:
 
 
 def _replay_all(env: RecursiveEnv, scripts: Sequence[Script], tasks: Sequence[Task] | None = None) -> None:
-    for place, script in enumerate(scripts):
-        env.reset(seed=place, options={"task": tasks[place] if tasks else place})
+    for index, script in enumerate(scripts):
+        env.reset(seed=index, options={"task": tasks[index] if tasks else index})
         for node, message in script:
             env.advance({node: message})

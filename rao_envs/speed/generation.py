@@ -1,4 +1,4 @@
-"""How fast a local model plays, and how much of a training step is spent beside it."""
+"""How fast a local model plays, and how much of a training step is spent outside it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _oracle() -> ScriptedPolicy:
 
 
 class _Puppet(GPTPolicy):
-    """Does all the work of sampling, then says what a script says: the usual play, without an hour of training."""
+    """Does all the work of sampling, but emits a script's tokens: typical play, without an hour of training."""
 
     def _job(self, index: int, view: View) -> Any:
         job = super()._job(index, view)
@@ -48,7 +48,7 @@ class _Puppet(GPTPolicy):
 
 
 def _policy() -> GPTPolicy:
-    """Make a GPT of the size of that of `baselines/rao_gpt.py`."""
+    """Make a GPT of the same size as in `baselines/rao_gpt.py`."""
     play = rao_envs.collect(ENV, _oracle(), tasks=60, env_options={"difficulty": "easy", "action_format": "calls"})
     blank = new_gpt(play, width=96, layers=3, heads=3, context=CONTEXT)
     return _Puppet(blank.model, blank.tokenizer, max_new_tokens=128)
@@ -67,11 +67,11 @@ def generation(rollouts: int = 64, alone: int = 4) -> dict[str, Any]:
     """Let the same model play all ready nodes of many rollouts at once, and one node at a time.
 
     Args:
-        rollouts: played together.
-        alone: of these, played one node at a time: as many would take too long.
+        rollouts: how many to play together.
+        alone: how many to play one node at a time; fewer, since this is slow.
 
     Returns:
-        Tokens sampled a second each way, and their ratio.
+        Tokens sampled per second each way, and their ratio.
     """
     policy = _policy()
     speeds = {}
@@ -94,11 +94,11 @@ def outside(steps: int = 2, tasks: int = 8) -> dict[str, Any]:
     """Train for a few steps with the model and the batch of `baselines/rao_gpt.py`.
 
     Args:
-        steps: how many.
-        tasks: of a step.
+        steps: number of steps.
+        tasks: tasks per step.
 
     Returns:
-        Seconds of a step, of these outside the model (environments, credit, tensors), and their share.
+        Seconds per step, how many of them outside the model (environments, credit, tensors), and their share.
     """
     policy = _policy()
     trainer = RAOTrainer(
@@ -111,5 +111,5 @@ def outside(steps: int = 2, tasks: int = 8) -> dict[str, Any]:
     )
     rows = trainer.run()
     seconds = sum(row["time/step"] for row in rows)
-    beside = sum(row["time/outside"] for row in rows)
-    return {"step_s": seconds / steps, "outside_s": beside / steps, "share": beside / seconds}
+    outside_seconds = sum(row["time/outside"] for row in rows)
+    return {"step_s": seconds / steps, "outside_s": outside_seconds / steps, "share": outside_seconds / seconds}

@@ -21,15 +21,15 @@ _FINISH = '[{"name":"finish","arguments":{"message":"done"}}]'
 
 
 def growth(sizes: Sequence[int] = (1_000, 10_000, 100_000), repeats: int = 3) -> list[dict[str, Any]]:
-    """Measure the cost of a node as trees grow: it should stay the same (tool-call format).
+    """Measure the cost per node as trees grow, which should stay constant (tool-call format).
 
-    Two shapes: all nodes are children of one, and each returns before the next acts; or every node has 30 children,
-    and all that are ready are asked at once. Python's garbage collector runs as it does by default. Seconds are CPU
-    time, which other programs on the machine disturb less.
+    Two shapes: all nodes are children of the root, and each returns before the next acts; or every node has 30
+    children, and all ready nodes are asked at once. Python's garbage collector runs with its default settings.
+    Seconds are CPU time, which other programs on the machine affect less.
 
     Args:
-        sizes: nodes; the first is what the others are compared with.
-        repeats: of sizes up to 10,000; the fastest counts.
+        sizes: numbers of nodes; the others are compared with the first.
+        repeats: repeats for sizes up to 10,000; the fastest counts.
     """
     rows: list[dict[str, Any]] = []
     shapes: dict[str, Callable[[RecursiveEnv, int], ExecutionTree]] = {"one parent": _fan_out, "30 each": _spread}
@@ -47,7 +47,7 @@ def growth(sizes: Sequence[int] = (1_000, 10_000, 100_000), repeats: int = 3) ->
 
 
 def _timed(play: Callable[[RecursiveEnv, int], ExecutionTree], env: RecursiveEnv, size: int) -> tuple[float, float]:
-    """Return the CPU seconds of a node, and the longest pause of the garbage collector."""
+    """Return the CPU seconds per node, and the garbage collector's longest pause."""
     with _pauses() as pauses:
         start = time.process_time()
         nodes = len(play(env, size))
@@ -75,7 +75,7 @@ def _pauses() -> Iterator[list[float]]:
 
 
 def history(turn: int = 300, around: int = 4, repeats: int = 15) -> dict[str, float]:
-    """Measure a turn near number 5 and near number `turn` of one node: they should cost the same."""
+    """Measure a node's turns around number 5 and around number `turn`: they should cost the same."""
     message = '[{"name":"view_inventory"}]'
     early, late = [], []
     with text_craft("easy", "calls", limits={"max_turns": turn + around + 1, "context_tokens": 10**7}) as env:
@@ -101,7 +101,7 @@ from rao_envs.speed import growth
 
 def peak():
     status = Path("/proc/self/status")
-    if status.exists():  # what the resource module says begins with the parent's peak on Linux
+    if status.exists():  # on Linux, the resource module's figure starts at the parent's peak
         return int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
@@ -138,7 +138,7 @@ def _fan_out(env: RecursiveEnv, size: int) -> ExecutionTree:
 
 
 def _spread(env: RecursiveEnv, size: int) -> ExecutionTree:
-    """Grow a tree of about `size` nodes, 30 children each, all of them asked at once, and finish it."""
+    """Grow a tree of about `size` nodes, 30 children each, all asked at once, and finish it."""
     env.reset(seed=0)
     launches = json.dumps([_launch(env)] * _WIDTH)
     while env.ready:

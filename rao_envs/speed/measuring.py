@@ -35,7 +35,7 @@ def python(code: str) -> str:
 
 
 def best(repeats: int, work: Callable[[], object]) -> float:
-    """Return the fewest seconds that `work` took in so many `repeats`."""
+    """Return the fewest seconds that `work` took in `repeats` runs."""
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()

@@ -18,22 +18,22 @@ TOKENS = 100
 
 
 def random_trees(nodes: int, seed: int = 0, *, turns: int = TURNS, tokens: int = TOKENS) -> list[ExecutionTree]:
-    """Make a typical batch of rollouts with the tokens of a policy in them.
+    """Make a typical batch of rollouts that contain a policy's tokens.
 
     Every node takes `turns` turns, each of which adds `tokens` tokens to its transcript, half of them sampled.
 
     Args:
-        nodes: how many in all; see `credit.random_forest` for the shapes.
-        seed: of the shapes, outcomes and tokens.
-        turns: of each node.
-        tokens: of each turn.
+        nodes: total number of nodes; see `credit.random_forest` for the shapes.
+        seed: seed for the shapes, outcomes and tokens.
+        turns: turns per node.
+        tokens: tokens per turn.
     """
     success, parent, tree, group = random_forest(nodes, seed)
     random = rng(seed, "tokens")
     text = [random.randrange(50_000) for _ in range(10_000)]
     trees, first = [], 0
-    for place, task in enumerate(group.tolist()):
-        size = int((tree == place).sum())
+    for index, task in enumerate(group.tolist()):
+        size = int((tree == index).sum())
         parents = [int(up) - first for up in parent[first : first + size]]
         log = _Log(f"task {task}", parents, success[first : first + size].tolist())
         for node in range(size):
@@ -45,7 +45,7 @@ def random_trees(nodes: int, seed: int = 0, *, turns: int = TURNS, tokens: int =
                 output = tuple(text[start + tokens // 2 : start + tokens])
                 log.act(node, Sample(tuple(ids), output, (-0.5,) * len(output)), last=turn == turns - 1)
                 ids += output
-        meta = {"rollout": place % 8, "seed": place}
+        meta = {"rollout": index % 8, "seed": index}
         trees.append(ExecutionTree.from_events(log.close(), meta))
         first += size
     return trees
@@ -83,12 +83,12 @@ class _Log:
 
 
 def measure(nodes: int = 10_000, repeats: int = 5, seed: int = 0) -> dict[str, Any]:
-    """Time `build_batch`, credit included, and beside it torch's own padding of ready-made token lists.
+    """Time `build_batch`, credit included, and for comparison torch's own padding of ready-made token lists.
 
     Args:
         nodes: size of the batch.
         repeats: how often to run each; the fastest counts.
-        seed: of the batch.
+        seed: seed of the batch.
 
     Returns:
         nodes, sequences, tokens, seconds, nodes_per_second and padding_seconds.

@@ -1,4 +1,4 @@
-"""Tools for testing environments, worlds and sandboxes of your own."""
+"""Tools for testing your own environments, worlds and sandboxes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rao_envs.testing.sandbox.conformance import CheckFailed, CheckResult, self_check
     from rao_envs.testing.sandbox.corpus import IDIOMS, share_that_runs
 
-# A home must not be called like what lives in it: importing the module would put it in the function's place.
+# A module must not share the name of something in it: importing the module would shadow that name here.
 _HOMES = {
     "IDIOMS": "sandbox.corpus",
     "CheckFailed": "sandbox.conformance",

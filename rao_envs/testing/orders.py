@@ -1,4 +1,4 @@
-"""Does the tree depend on the order in which a driver asks the nodes? It must not, where the world does not.
+"""Check that the tree does not depend on the order in which a driver asks the nodes, unless the world does.
 
 from rao_envs.testing.orders import AnyOrderPolicy, outline, play
 
@@ -24,11 +24,11 @@ __all__ = ["AnyOrderPolicy", "outline", "play"]
 
 
 def play(env: RecursiveEnv, act: Callable[[View], Action], order: int, task: int = 0) -> ExecutionTree:
-    """Play a rollout, asking the ready nodes in an order of its own.
+    """Play a rollout, asking the ready nodes in a given order.
 
     Args:
-        env: the environment; `task` is what it plays.
-        act: answers a view, whenever it is asked the same.
+        env: the environment.
+        act: answers a view; the same view must always get the same answer.
         order: 0 asks the first ready node each time, as `step` does; 1 asks all of them at once; any other number
             seeds a random choice of a few at a time.
         task: task number.
@@ -46,7 +46,7 @@ def play(env: RecursiveEnv, act: Callable[[View], Action], order: int, task: int
 
 
 def outline(tree: ExecutionTree) -> dict[str, Any]:
-    """Return all that a tree says but the order in which it was told: node ids become paths (JSON-able)."""
+    """Return everything in a tree except the order of its log: node ids become paths (JSON-able)."""
     path = [node.address for node in tree.nodes]
     told: dict[str, list[Any]] = {address: [] for address in path}
     for event in tree.events:
@@ -70,14 +70,13 @@ def outline(tree: ExecutionTree) -> dict[str, Any]:
 
 
 class AnyOrderPolicy:
-    """Does all that an agent may do with launches in a toy world, well or badly, whenever it is asked the same.
+    """Does everything an agent can do with launches in a toy world, rightly or wrongly; the same view, the same answer.
 
-    Launches are awaited at once, late, twice, in nested coroutines, or never; turns fail, run into limits and finish
-    while children still run; messages take equal times, no time, or any.
+    Launches are awaited at once, late, twice, in nested coroutines, or never; turns fail, reach limits and finish
+    while children still run; messages take equal, zero or arbitrary time.
 
     Args:
-        seed: of everything it does.
-        tools: what a coroutine may do between launches, as code and as calls.
+        seed: seed of everything it does.
     """
 
     _CODE = (
@@ -102,7 +101,7 @@ class AnyOrderPolicy:
     )
 
     def __init__(self, seed: int) -> None:
-        """Choose what it does."""
+        """Fix the seed."""
         self.seed = seed
 
     def __call__(self, view: View) -> Action:

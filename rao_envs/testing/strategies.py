@@ -1,6 +1,6 @@
 """Hypothesis strategies for rollouts: random logs that an engine could have written, and random forests.
 
-Needs the extra ``test``; nothing else in rao-envs needs Hypothesis.
+They need the extra ``test``; nothing else in rao-envs needs Hypothesis.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ForestArrays(NamedTuple):
 
 
 def successes(unjudged: bool = True) -> st.SearchStrategy[float | None]:
-    """Draw a node's own success in [0, 1], often 0 or 1; None (unjudged) too, unless that is ruled out."""
+    """Draw a node's own success in [0, 1], often 0 or 1; also None (unjudged), unless `unjudged` is False."""
     judged = st.sampled_from([0.0, 1.0]) | st.floats(0.0, 1.0)
     return st.none() | judged if unjudged else judged
 
@@ -71,16 +71,16 @@ def forests(
 
     Args:
         draw: given by Hypothesis.
-        max_trees: at least one tree, at most these many.
-        max_tree_nodes: most nodes of one tree.
-        max_groups: most groups.
+        max_trees: maximum number of trees; there is at least one.
+        max_tree_nodes: maximum number of nodes per tree.
+        max_groups: maximum number of groups.
         unjudged: whether some nodes may be unjudged.
     """
     sizes = draw(st.lists(st.integers(1, max_tree_nodes), min_size=1, max_size=max_trees))
     parent: list[int] = []
     for size in sizes:
         first = len(parent)
-        parent += [-1, *(first + draw(st.integers(0, place - 1)) for place in range(1, size))]
+        parent += [-1, *(first + draw(st.integers(0, i - 1)) for i in range(1, size))]
     success = draw(st.lists(successes(unjudged), min_size=len(parent), max_size=len(parent)))
     group = draw(st.lists(st.integers(0, max_groups - 1), min_size=len(sizes), max_size=len(sizes)))
     return ForestArrays(
@@ -92,7 +92,7 @@ def forests(
 
 
 class LogWriter:
-    """Writes a log by hand as an engine would: keeps the numbering, the clocks and who waits for whom.
+    """Writes a log by hand as an engine would: keeps track of the numbering, the clocks and who waits for whom.
 
     Attributes:
         tree: the rollout so far.
@@ -124,7 +124,7 @@ class LogWriter:
         prompt_tokens: int = 0,
         sample: Sample | None = None,
     ) -> None:
-        """Open a turn; a character of the action counts as a token."""
+        """Open a turn; each character of the action counts as one token."""
         start = self.clock[node]
         self.clock[node] += latency
         self._emit(Acted(self._seq, node, start, action, latency, prompt_tokens, len(action), sample))
@@ -136,21 +136,21 @@ class LogWriter:
         self._emit(Blocked(self._seq, node, self.clock[node], tuple(on)))
 
     def resume(self, node: int) -> None:
-        """Hand over the first result that is there, of the children launched in this turn."""
+        """Deliver the first available result of the children launched in this turn."""
         child = self._results(node)[0]
         self._resumed.add(child)
-        self._blocked.discard(node)  # one result is enough to go on with; it may block again for the rest
+        self._blocked.discard(node)  # one result is enough to continue; it may block again for the rest
         self.clock[node] = max(self.clock[node], self.clock[child])
         self._emit(Resumed(self._seq, node, self.clock[node], child))
 
     def observe(self, node: int, text: str = "seen", fault: Fault | None = None) -> None:
-        """Close the turn, and abandon what still runs below the node."""
+        """Close the turn, and cancel what still runs below the node."""
         self._cancel_below(node)
         calls = len(self.tree.nodes[node].turns[-1].children)
         self._emit(Observed(self._seq, node, self.clock[node], text, calls, fault))
 
     def finish(self, node: int, success: float | None = 1.0, status: Status = "finished") -> None:
-        """End a node, its open turn and all below it."""
+        """End a node, its open turn and everything below it."""
         if self.is_open(node):
             self.observe(node, "")
         self._cancel_below(node)
@@ -163,12 +163,12 @@ class LogWriter:
         self._emit(Aborted(self._seq, 0, self.clock[0], reason))
 
     def is_open(self, node: int) -> bool:
-        """Say whether a turn of the node is under way."""
+        """Return whether the node has an open turn."""
         turns = self.tree.nodes[node].turns
         return bool(turns) and turns[-1].observation is None
 
     def moves(self, max_nodes: int) -> list[tuple[str, int]]:
-        """List what may happen next: (name of a method, node)."""
+        """List what may happen next, as (method name, node)."""
         moves = []
         for node in self.tree.nodes:
             if node.status is not None:
@@ -196,7 +196,7 @@ class LogWriter:
         return [child for child in nodes[node].children if nodes[child].status is None]
 
     def _results(self, node: int) -> list[int]:
-        """Name the children of the open turn whose results wait to be handed over."""
+        """List the children of the open turn whose results are still to be delivered."""
         nodes = self.tree.nodes
         return [
             child
@@ -205,7 +205,7 @@ class LogWriter:
         ]
 
     def _cancel_below(self, node: int) -> None:
-        """Abandon what still runs below a node, deepest first."""
+        """Cancel what still runs below a node, deepest first."""
         for child in self._living(node):
             self._cancel_below(child)
             self.clock[child] = max(self.clock[child], self.clock[node])
@@ -221,14 +221,14 @@ def grow_tree(
     goals: Sequence[str] | None = None,
     meta: dict[str, Any] | None = None,
 ) -> ExecutionTree:
-    """Make the plainest rollout of a given shape: every node acts once, launches its children, and finishes.
+    """Make the simplest rollout of a given shape: every node acts once, launches its children, and finishes.
 
     Args:
         parent: parent of each node, -1 for the root; parents first.
         success: own success of each node; None = unjudged.
         group: id of the task.
         goals: goal of each node; by default the root's is the group's name, the others' their number.
-        meta: the tree's meta data.
+        meta: the tree's metadata.
     """
     log = LogWriter(group, meta)
     for node, above in enumerate(parent):
@@ -251,14 +251,14 @@ def execution_trees(
     valid: bool = True,
     groups: Sequence[str] = ("a", "b"),
 ) -> ExecutionTree:
-    """Draw a rollout whose nodes take turns in any order, wait for children, abandon some, and end anyhow.
+    """Draw a rollout whose nodes take turns in any order, wait for children, cancel some, and end with any status.
 
     Args:
         draw: given by Hypothesis.
-        max_nodes: most nodes.
-        max_steps: most events before the rollout is wound up.
-        finished: whether to wind up the rollout, so that its root returns; otherwise it may still be running.
-        valid: False lets the infrastructure fail in some.
+        max_nodes: maximum number of nodes.
+        max_steps: maximum number of random steps before the rollout is ended.
+        finished: whether to end the rollout, so that its root has returned; otherwise it may still be running.
+        valid: False lets the infrastructure fail in some rollouts.
         groups: ids of the tasks to draw from.
     """
     log = LogWriter(draw(st.sampled_from(list(groups))), {"rollout": draw(st.integers(0, 99))})

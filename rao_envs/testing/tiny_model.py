@@ -1,4 +1,4 @@
-"""A chat model small enough for tests and examples: random weights, tokenizers of its own, nothing downloaded."""
+"""A chat model small enough for tests and examples: random weights, its own tokenizers, nothing to download."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _CORPUS = (
 
 
 def tiny_tokenizer(template: str | None = CHATML, **special_tokens: Any) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE tokenizer of some 300 tokens, which can spell any text.
+    """Return a byte-level BPE tokenizer of about 300 tokens, which can encode any text.
 
     Args:
         template: its chat template; None for none.
-        special_tokens: of `PreTrainedTokenizerFast`, where they differ from ``eos_token="<|im_end|>"`` and
+        special_tokens: special tokens for `PreTrainedTokenizerFast`; by default ``eos_token="<|im_end|>"`` and
             ``pad_token="<|endoftext|>"``.
 
     Raises:
@@ -39,7 +39,7 @@ def tiny_tokenizer(template: str | None = CHATML, **special_tokens: Any) -> PreT
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
         from transformers import PreTrainedTokenizerFast
 
-    wrapper: Any = PreTrainedTokenizerFast  # whose constructor has no types
+    wrapper: Any = PreTrainedTokenizerFast  # its constructor is untyped
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -56,13 +56,13 @@ def tiny_tokenizer(template: str | None = CHATML, **special_tokens: Any) -> PreT
 
 
 def message_tokenizer(messages: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Return a tokenizer with a token for each of these messages, and "<unk>" for every word that is none.
+    """Return a tokenizer with one token per message, and "<unk>" for every other word.
 
-    A model that has learnt nothing then sends a fitting message now and then, so that there is something to learn.
-    The ids of the messages begin at 4.
+    An untrained model then sends a valid message now and then, so that there is something to learn. The messages'
+    ids start at 4.
 
     Args:
-        messages: such as tool calls; none may contain another.
+        messages: messages such as tool calls; none may contain another.
 
     Raises:
         ImportError: transformers is not installed.
@@ -73,7 +73,7 @@ def message_tokenizer(messages: Sequence[str]) -> PreTrainedTokenizerFast:
 
     wrapper: Any = PreTrainedTokenizerFast
     special = ["<unk>", "<pad>", "<|im_start|>", "<|im_end|>"]
-    tokenizer = Tokenizer(models.WordLevel({name: place for place, name in enumerate(special)}, unk_token="<unk>"))
+    tokenizer = Tokenizer(models.WordLevel({name: i for i, name in enumerate(special)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in special])
     tokenizer.add_tokens([AddedToken(message, normalized=False) for message in messages])
@@ -83,11 +83,11 @@ def message_tokenizer(messages: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 def tiny_model(seed: int = 0, **config: Any) -> LlamaForCausalLM:
-    """Return a Llama of two layers, 32 wide that has learnt nothing.
+    """Return an untrained Llama with two layers of width 32.
 
     Args:
-        seed: of its weights; torch's global generator is left as it was.
-        config: what differs from that, as `LlamaConfig` takes it.
+        seed: seed of its weights; torch's global generator is not changed.
+        config: arguments of `LlamaConfig` that override these defaults.
 
     Raises:
         ImportError: torch or transformers is not installed.

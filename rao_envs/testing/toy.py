@@ -1,4 +1,4 @@
-"""A world small enough to compute every outcome by hand: agents take notes, delegate, and name their own success."""
+"""A world small enough to compute every outcome by hand: agents take notes, delegate, and report their own success."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ToyWorld(World):
     """Notes on one shared wall.
 
     Attributes:
-        notes: all notes, in the order in which they were taken.
+        notes: all notes, in the order they were taken.
     """
 
     instructions = "Take notes, delegate, and finish with how well you did, from 0 to 1."

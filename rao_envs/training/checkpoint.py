@@ -39,6 +39,7 @@ class Checkpoints:
 
         Raises:
             OptionError: it holds a run with another configuration, or `keep` is not positive.
+            CorruptCheckpoint: its configuration cannot be read.
         """
         if keep < 1:
             raise OptionError("keep", keep, "must be at least 1")
@@ -47,7 +48,7 @@ class Checkpoints:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "config.json"
         if file.exists():
-            _compare(folder, json.loads(file.read_text(encoding="utf-8")), config)
+            _compare(folder, _read(file), config)
         else:
             _write(file, json.dumps(config, indent=2).encode())
 
@@ -79,6 +80,8 @@ class Checkpoints:
         except Exception as error:  # torch documents no common base class for what it raises
             fix = "cannot be read; delete it to resume from the one before"
             raise CorruptCheckpoint(f"{paths[-1]} {fix}: {error!r:.200}") from error
+        if not isinstance(state, dict):
+            raise CorruptCheckpoint(f"{paths[-1]} is not a checkpoint; delete it to resume from the one before")
         return state
 
     def _paths(self) -> list[Path]:
@@ -114,7 +117,20 @@ def _compare(folder: Path, theirs: Mapping[str, Any], config: Mapping[str, Any])
             raise OptionError("folder", str(folder), f"{found}; use another folder, or the same configuration")
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CorruptCheckpoint(f"{path} is not JSON ({error!s:.200}); restore it, or use another folder") from error
+    if not isinstance(config, dict):
+        raise CorruptCheckpoint(f"{path} is not a run's configuration; restore it, or use another folder")
+    return config
+
+
 def _write(path: Path, data: bytes) -> None:
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(data)
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)

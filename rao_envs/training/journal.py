@@ -16,6 +16,7 @@ import numpy as np
 
 from rao_envs import metrics
 from rao_envs.credit import NodeTable
+from rao_envs.errors import CorruptCheckpoint
 from rao_envs.extras import extra
 from rao_envs.tree import ExecutionTree
 
@@ -60,6 +61,7 @@ class Journal:
         Those were written after the checkpoint that the run resumes from, and will be written again.
 
         Raises:
+            CorruptCheckpoint: a row of the steps done cannot be read.
             ImportError: `tensorboard` is wanted and not installed.
         """
         self.rows: list[Row] = []
@@ -118,10 +120,16 @@ def _rows_until(path: Path, done: int) -> list[Row]:
     if not path.exists() or not done:
         return []
     rows: list[Row] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         if len(rows) == done:
             break
-        rows.append(json.loads(line))
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise CorruptCheckpoint(f"{path}, line {number}: not a row; restore it, or move the file out of the way")
+        rows.append(row)
     return rows
 
 

@@ -16,12 +16,24 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import compress
 from typing import Any
 
 from rao_envs import credit
+from rao_envs._fields import (
+    Check,
+    as_count,
+    as_int,
+    as_logprobs,
+    as_number,
+    as_text,
+    as_token_ids,
+    maybe,
+    shown,
+)
 from rao_envs.credit import NodeTable
 from rao_envs.errors import CorruptTree, OptionError
 from rao_envs.events import Sample
@@ -148,25 +160,84 @@ class NodeRecord:
         """
         try:
             data = json.loads(text)
-            if not isinstance(data, dict) or set(data) != set(_FIELDS):
-                raise ValueError(f"its fields are not {', '.join(_FIELDS)}")
-            for name in _NUMBERS:
-                data[name] = math.nan if data[name] is None else float(data[name])
-            data["turns"] = tuple(_turn_from(turn) for turn in data["turns"])
-            return cls(**data)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise CorruptTree(f"not the JSON of a training record: {error!r:.200}") from error
+            values = _checked(data, _CHECKS)
+            if (values["parent"] is None) != (values["node"] == "0") or values["depth"] != values["node"].count("."):
+                raise ValueError("its node, parent and depth contradict each other")
+            return cls(**values)
+        except (ValueError, RecursionError) as error:
+            raise CorruptTree(f"not the JSON of a training record: {error!s:.200}") from error
 
 
 _FIELDS = tuple(field.name for field in fields(NodeRecord))
 _TURN_FIELDS = tuple(field.name for field in fields(TurnRecord))
 
 
-def _turn_from(data: Mapping[str, Any]) -> TurnRecord:
-    tokens = {name: tuple(data[name]) for name in ("prompt_ids", "output_ids", "logprobs", "mask")}
-    if not len(tokens["output_ids"]) == len(tokens["logprobs"]) == len(tokens["mask"]):
-        raise ValueError("output_ids, logprobs and mask of a turn differ in length")
-    return TurnRecord(**tokens, text=str(data["text"]))
+def _checked(data: Any, checks: Mapping[str, Check]) -> dict[str, Any]:
+    """Return the values of an object that has exactly these fields."""
+    if type(data) is not dict or data.keys() != checks.keys():
+        raise ValueError(f"it must be an object with the fields {', '.join(checks)}")
+    values = {}
+    for name, check in checks.items():
+        try:
+            values[name] = check(data[name])
+        except ValueError as error:
+            raise ValueError(f"{name} {error}") from error
+    return values
+
+
+def _turns(data: Any) -> tuple[TurnRecord, ...]:
+    if type(data) is not list:
+        raise ValueError(f"must be a list, not {shown(data)}")
+    turns = [TurnRecord(**_checked(turn, _TURN_CHECKS)) for turn in data]
+    for turn in turns:
+        if not len(turn.output_ids) == len(turn.logprobs) == len(turn.mask):
+            raise ValueError("hold one whose output_ids, logprobs and mask differ in length")
+    return tuple(turns)
+
+
+def _mask(data: Any) -> tuple[int, ...]:
+    mask = as_token_ids(data)
+    if max(mask, default=0) > 1:
+        raise ValueError("must be zeros and ones")
+    return mask
+
+
+def _maybe_nan(data: Any) -> float:
+    return math.nan if data is None else float(as_number(data))
+
+
+def _path(data: Any) -> str:
+    if type(data) is str and _PATH.fullmatch(data):
+        return data
+    raise ValueError(f'must be a path such as "0.2.1", not {shown(data)}')
+
+
+def _costs(data: Any) -> dict[str, float]:
+    if type(data) is not dict:
+        raise ValueError(f"must be an object, not {shown(data)}")
+    return {name: as_number(value) for name, value in data.items()}
+
+
+_PATH = re.compile(r"0(\.(0|[1-9][0-9]{0,15}))*")
+_TURN_CHECKS: Mapping[str, Check] = {
+    "prompt_ids": as_token_ids,
+    "output_ids": as_token_ids,
+    "logprobs": as_logprobs,
+    "mask": _mask,
+    "text": as_text,
+}
+_CHECKS: Mapping[str, Check] = {
+    **dict.fromkeys(_NUMBERS, _maybe_nan),
+    "task_id": as_text,
+    "group": as_count,
+    "rollout": as_int,
+    "node": _path,
+    "parent": maybe(_path),
+    "depth": as_count,
+    "turns": _turns,
+    "cost": _costs,
+    "seed": maybe(as_int),
+}
 
 
 def records(trees: Sequence[ExecutionTree], table: NodeTable | None = None, **options: Any) -> list[NodeRecord]:

@@ -1,1 +1,1 @@
-"""Trees and tables for people."""
+"""Trees and tables for human readers."""

@@ -1,4 +1,4 @@
-"""Tables as Markdown, for pages that are generated and never typed."""
+"""Tables as Markdown, for generated pages."""
 
 from __future__ import annotations
 

@@ -17,16 +17,16 @@ from rao_envs.tree import ExecutionTree, Node
 __all__ = ["cell", "draw_table", "draw_tree"]
 
 
-def draw_tree(tree: ExecutionTree, table: NodeTable, place: int, *, most: int = 60) -> RenderableType:
-    """Draw a rollout as a tree with one line a node: goal, turns, success, reward, advantage.
+def draw_tree(tree: ExecutionTree, table: NodeTable, index: int, *, most: int = 60) -> RenderableType:
+    """Draw a rollout as a tree, one line per node: success, reward, advantage, turns, goal.
 
     Args:
         tree: the rollout.
         table: credit of the batch it belongs to.
-        place: its place in that batch.
-        most: nodes shown; the rest is counted, not drawn.
+        index: its index in that batch.
+        most: maximum number of nodes drawn; the rest are only counted.
     """
-    rows = (table.tree == place).nonzero()[0]
+    rows = (table.tree == index).nonzero()[0]
     credit = {int(table.node[row]): (float(table.reward[row]), float(table.advantage[row])) for row in rows}
     drawn: dict[int, Tree] = {}
     hidden: dict[int, int] = {}
@@ -47,7 +47,7 @@ def draw_tree(tree: ExecutionTree, table: NodeTable, place: int, *, most: int = 
 
 
 def _line(node: Node, credit: tuple[float, float] | None) -> Text:
-    # Figures first: where the line is cut, it is the goal that is cut.
+    # Figures first, so that a narrow terminal cuts off the goal.
     text = Text.assemble((node.address, "bold cyan"), "  success ", no_wrap=True, overflow="ellipsis")
     text.append(_number(node.success), style=_colour(node.success))
     if credit is not None:
@@ -67,7 +67,7 @@ def _number(value: float | None) -> str:
 
 
 def _signed(value: float) -> str:
-    # Rounding first and adding 0 turns a tiny negative number into 0.00, not -0.00.
+    # Rounding first and then adding 0 turns a tiny negative number into +0.00, not -0.00.
     return "-" if value != value else f"{round(value, 2) + 0.0:+.2f}"
 
 
@@ -82,7 +82,7 @@ def _sign(advantage: float) -> str:
 
 
 def draw_table(title: str, rows: Sequence[Mapping[str, Any]], caption: str | None = None) -> Table:
-    """Draw rows as a table; the first row's keys are the columns, numbers stand right."""
+    """Draw rows as a table; the first row's keys are the columns, and numbers are right-aligned."""
     table = Table(
         title=title,
         caption=caption,
@@ -100,7 +100,7 @@ def draw_table(title: str, rows: Sequence[Mapping[str, Any]], caption: str | Non
 
 
 def cell(value: Any) -> str:
-    """Return a figure in at most a few characters."""
+    """Format a figure in a few characters."""
     if value is None:
         return "-"
     if isinstance(value, float):

@@ -249,11 +249,22 @@ def test_finish_in_the_middle_of_a_list_of_calls_ends_it_there():
     assert statuses(env) == ["finished", "finished"]
 
 
-def test_a_finish_with_what_is_no_data_is_refused_a_bounded_number_of_times():
-    env = begin("code", limits={"max_calls": 5})
-    env.advance({0: "while True:\n    try:\n        finish(print)\n    except ValueError:\n        pass"})
-    assert seen(env) == "Stopped: more than 5 tool calls in one turn."
-    assert env.tree.root.turns[0].calls == 6
+def test_a_finish_with_what_is_no_data_is_refused_and_the_turn_continues():
+    env = begin("code")
+    env.advance(
+        {
+            0: "for _ in range(9):\n    try:\n        finish(print)\n    except ValueError as error:\n        print(error)"
+        }
+    )
+    assert seen(env).count("finish: ") == 9
+    assert env.ready == (0,)
+
+
+def test_a_finish_that_is_refused_in_a_list_of_calls_counts_towards_the_limit():
+    env = begin(limits={"max_calls": 2, "max_value_bytes": 10})
+    env.advance({0: say(*[finish("a long result")] * 5)})
+    assert "Stopped: more than 2 tool calls in one turn." in seen(env)
+    assert env.tree.root.turns[0].calls == 3
 
 
 def test_step_tells_terminated_from_truncated_and_rewards_the_root_s_own_success():

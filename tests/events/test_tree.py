@@ -191,14 +191,14 @@ def test_derived_shape(tree):
 def test_a_missing_event_is_noticed(tree, data):
     assume(len(tree.events) > 1)
     place = data.draw(st.integers(0, len(tree.events) - 2))
-    with pytest.raises(CorruptTree, match=f"seq={place + 1} where {place} was due"):
+    with pytest.raises(CorruptTree, match=f"seq={place + 1}, expected {place}:"):
         ExecutionTree.from_events(tree.events[:place] + tree.events[place + 1 :])
 
 
 @given(execution_trees(), st.data())
 def test_a_doubled_event_is_noticed(tree, data):
     event = data.draw(st.sampled_from(tree.events))
-    with pytest.raises(CorruptTree, match=f"seq={event.seq} where {event.seq + 1} was due"):
+    with pytest.raises(CorruptTree, match=f"seq={event.seq}, expected {event.seq + 1}:"):
         ExecutionTree.from_events([*tree.events, event])
 
 
@@ -209,15 +209,15 @@ RETURNED = Returned(1, 0, 0.0, "finished", None, Verdict(1.0))
 @pytest.mark.parametrize(
     ("log", "message"),
     [
-        ([spawned(0, 1, None)], "spawns node 1; 0 was due"),
+        ([spawned(0, 1, None)], "spawns node 1, expected 0"),
         ([spawned(0, 0, 0)], "node 0 cannot have parent 0"),
         ([*WITH_TURN, spawned(2, 1, None)], "node 1 cannot have parent None"),
         ([*WITH_TURN, spawned(2, 1, 2)], "node 1 cannot have parent 2"),
         pytest.param([*WITH_TURN, spawned(2, 1, 1)], "node 1 cannot have parent 1"),
         pytest.param([*WITH_TURN, spawned(2, 1, -1)], "node 1 cannot have parent -1"),
-        ([spawned(0, 0, None), spawned(1, 1, 0)], "node 0 launches outside of a turn"),
-        ([*WITH_TURN, Observed(2, 0, 0.0, "", 0), spawned(3, 1, 0)], "launches outside of a turn"),
-        ([spawned(0, 0, None), RETURNED, spawned(2, 1, 0)], "launches outside of a turn"),
+        ([spawned(0, 0, None), spawned(1, 1, 0)], "node 0 launches a node outside a turn"),
+        ([*WITH_TURN, Observed(2, 0, 0.0, "", 0), spawned(3, 1, 0)], "launches a node outside a turn"),
+        ([spawned(0, 0, None), RETURNED, spawned(2, 1, 0)], "launches a node outside a turn"),
         ([acted(0, 0)], "node 0, which was never spawned"),
         ([spawned(0, 0, None), acted(1, -1)], "node -1, which was never spawned"),
         ([*WITH_TURN, acted(2, 0)], "node 0 acts while its turn is open"),
@@ -228,7 +228,7 @@ RETURNED = Returned(1, 0, 0.0, "finished", None, Verdict(1.0))
         ([spawned(0, 0, None), RETURNED, acted(2, 0)], "already returned"),
         pytest.param([*WITH_TURN, Blocked(2, 0, 0.0, (7,))], "7"),
         pytest.param([*WITH_TURN, Resumed(2, 0, 0.0, 7)], "7"),
-        pytest.param([*WITH_TURN, spawned(2, 1, 0), replace(RETURNED, seq=3)], "returns while its children live"),
+        pytest.param([*WITH_TURN, spawned(2, 1, 0), replace(RETURNED, seq=3)], "returns before its children"),
     ],
 )
 def test_an_impossible_event_is_refused_and_changes_nothing(log, message):

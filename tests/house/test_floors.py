@@ -9,9 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = {
+    "_fields": 0,
     "errors": 0,
     "events": 0,
     "extras": 0,
+    "identity": 0,
     "locks": 0,
     "seeding": 0,
     "spaces": 0,
@@ -41,6 +43,7 @@ FLOORS = {
     "testing": 7,
     "viewer": 7,
     "cli": 8,
+    "__main__": 9,
 }
 HEAVY = ("torch", "networkx", "pydantic", "pydantic_monty", "rich", "typer", "rao_textcraft", "hypothesis")
 
@@ -138,6 +141,22 @@ def test_there_is_one_http_client():
 
 def test_importing_the_library_loads_nothing_heavy():
     code = f"import sys, rao_envs; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == []
+
+
+def test_making_an_environment_loads_neither_pydantic_nor_the_sandbox():
+    # They take longer to import than a world to generate; the first call and the first code need them.
+    heavy = ("pydantic", "pydantic_monty", "networkx", "difflib", "zipfile", "rao_envs.sandbox.monty")
+    code = f"""
+import sys, gymnasium, rao_envs
+before = set(sys.modules)
+env = gymnasium.make("TextCraftSynth-v0")
+env.reset(seed=0)
+print(*[name for name in {heavy!r} if name in sys.modules and name not in before])
+env.step("x = 1")
+assert "pydantic_monty" in sys.modules
+"""
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert loaded == []
 

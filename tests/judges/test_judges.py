@@ -564,7 +564,12 @@ def tear_number(path):
         file.executescript("PRAGMA ignore_check_constraints = 1; UPDATE verdicts SET success = 7")
 
 
-@pytest.mark.parametrize("tear", [tear_rubbish, tear_short, tear_utf8, tear_number])
+def tear_type(path):
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("UPDATE verdicts SET why = x'00ff'")
+
+
+@pytest.mark.parametrize("tear", [tear_rubbish, tear_short, tear_utf8, tear_number, tear_type])
 def test_a_torn_file_is_moved_aside(server, make, path, tear):
     judge = make(cache=path)
     judge(CASE)
@@ -609,7 +614,7 @@ def test_a_cache_that_cannot_be_used_costs_no_verdict(server, make, path, monkey
     judge = make(cache=path)
     with closing(sqlite3.connect(path)) as file:
         file.execute("BEGIN EXCLUSIVE")
-        with pytest.warns(RuntimeWarning, match="locked; going on without"):
+        with pytest.warns(RuntimeWarning, match="locked; continuing without"):
             assert judge(CASE) == YES
     assert judge(CASE) == YES
     assert len(server.requests) == 2

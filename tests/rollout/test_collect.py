@@ -250,7 +250,7 @@ def test_a_second_collection_on_one_sink_is_refused_by_name(tmp_path):
     refused = []
 
     def start_another(batch, views):
-        with pytest.raises(SinkInUse, match=rf"^sink='{sink}': is being written") as caught:
+        with pytest.raises(SinkInUse, match=rf"^sink='{sink}': is already being written") as caught:
             run(Counting(fail=lambda *_: pytest.fail("the second one asked its policy")), sink=sink)
         refused.append(caught.value)
 

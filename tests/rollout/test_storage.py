@@ -226,7 +226,7 @@ def test_a_second_writer_is_refused_and_changes_nothing(path):
     with TreeWriter(path) as writer:
         writer.write(TREES[0])
         for append in (True, False):
-            with pytest.raises(SinkInUse, match=rf"^path='{path}': is being written") as caught:
+            with pytest.raises(SinkInUse, match=rf"^path='{path}': is already being written") as caught:
                 TreeWriter(path, append)
         assert caught.value.holder in (os.getpid(), None)
         assert list(read_trees(path, strict=True)) == TREES[:1]  # and reading does not unlock it

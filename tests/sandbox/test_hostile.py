@@ -16,7 +16,7 @@ from rao_envs.sandbox import SandboxLimits
 from rao_envs.sandbox.monty import MontySandbox
 
 SECONDS = 0.3
-SLACK = 4.0
+SLACK = 20.0
 LIMITS = SandboxLimits(seconds=SECONDS, memory=32 * 2**20, output=20_000)
 
 
@@ -106,6 +106,8 @@ def _check_tree(tree):
         assert all(turn.observation is not None for turn in node.turns if node.status != "context")
 
 
+SHARE = "x = 'y'\nfor i in range(40): x = [x, x]\n"
+
 HOSTILE = {
     "files": "print(open('/etc/passwd').read())",
     "directories": "import os\nprint(os.listdir('/'))",
@@ -123,6 +125,19 @@ HOSTILE = {
     "loop of refused files": "while True:\n    try: open('x')\n    except Exception: pass",
     "loop of tool calls": "while True: view_inventory()",
     "loop of failing tool calls": "while True:\n    try: craft(1)\n    except Exception: pass",
+    "launch, then an endless loop": "launch_subagent({ITEM: 1}, 5)\nwhile True: pass",
+    "answer with an escape, then an endless loop": "x = get_info('\\\\ud800')\nwhile True: pass",
+    "shared lists": SHARE + "x",
+    "shared lists as an argument": SHARE + "view_inventory(x)",
+    "shared lists as a keyword": SHARE + "get_info(items=x)",
+    "shared lists in a launch": SHARE + "await launch_subagent({ITEM: 1}, 5, x)",
+    "shared lists printed": SHARE + "print(x)",
+    "shared tuples as a key": SHARE.replace("[x, x]", "(x, x)") + "{x: 1}",
+    "shared tuples as a key in an argument": SHARE.replace("[x, x]", "(x, x)") + "get_info({x: 1})",
+    "finish with shared lists": SHARE + "finish(x)",
+    "finish with gigabytes": "finish(['y' * 10**6] * 3_000)",
+    "finish with megabytes": "finish(['y' * 10**6] * 3)",
+    "launch with megabytes": "await launch_subagent({ITEM: 1}, 5, 'y' * 10**6 * 2)",
     "loop of spawns": "while True: launch_subagent({'x': 1}, 5)",
     "sleep": "import time\nwhile True: time.sleep(1000)",
     "recursion": "def f(): return f()\nf()",
@@ -224,7 +239,6 @@ FINISHES = {
     "with several": ("finish(1, 2, why='x')", {"message": [1, 2], "why": "x"}),
     "with a surrogate": ("finish('\\ud800')", "\ufffd"),
     "with nan": ("finish(float('nan'))", "nan"),
-    "with a cycle": ("x = []\nx.append(x)\nfinish(x)", ["[...]"]),
     "after a failure": ("try:\n    1 / 0\nexcept Exception:\n    finish('x')", "x"),
     "in a loop without end": ("while True: finish('x')", "x"),
 }
@@ -333,47 +347,48 @@ def test_odd_calls_that_wait_can_be_saved(calls, make):
     assert again.tree.to_json() == env.tree.to_json()
 
 
-def test_a_dead_worker_can_be_saved_and_costs_one_turn(make, sandbox):
+def test_a_rollout_whose_worker_died_can_be_saved(make):
     env = make()
     _family(env)
-    os.kill(env._engine.agents[0].session.dump.__self__.worker_pid, signal.SIGKILL)
-    time.sleep(0.05)
+    _kill(env, 0)
     again = make()
     again.load(env.save())
     for each in (env, again):
         each.advance({1: "finish('one')", 2: "finish('two')"})
-        assert each.tree.root.turns[0].fault == "infrastructure"
+        assert "one two kept" in each.tree.root.turns[0].observation
     assert again.tree.to_json() == env.tree.to_json()
 
 
 # Workers that die ---------------------------------------------------------------------------------------
 
 
-def _pid(env, node):
-    return env._engine.agents[node].session.dump.__self__.worker_pid
+def _kill(env, node):
+    os.kill(env._engine.agents[node].session.worker_pid, signal.SIGKILL)
+    time.sleep(0.05)
 
 
 @pytest.mark.parametrize("moment", ["idle", "waiting"])
-def test_a_killed_worker_costs_one_node_one_turn(moment, make):
-    env = make()
-    _family(env)
-    if moment == "idle":
-        env.advance({1: "mine = 1"})
-    else:
-        env.advance({1: f"mine = 1\nawait launch_subagent({{{_target(env)!r}: 1}}, 5)"})
-    os.kill(_pid(env, 1), signal.SIGKILL)
-    time.sleep(0.05)
-    env.advance({3: "finish('child')"} if moment == "waiting" else {1: "print('not run')"})
-    node = env.tree.nodes[1]
-    assert [turn.fault for turn in node.turns][-1] == "infrastructure"
-    assert "died" in node.turns[-1].observation
-    env.advance({1: "print(mine)"})
-    assert "NameError" in node.turns[-1].observation
-    env.advance({1: "finish('one')", 2: "finish('two')"})
-    assert env.tree.root.turns[0].fault is None
-    assert "one two kept" in env.tree.root.turns[0].observation
-    env.advance({0: "finish('root')"})
-    _check_tree(env.tree)
+def test_a_killed_worker_costs_nobody_anything(moment, make):
+    trees = []
+    for harm in (_kill, lambda env, node: None):
+        env = make()
+        _family(env)
+        if moment == "idle":
+            env.advance({1: "mine = 1"})
+        else:
+            env.advance({1: f"mine = 1\nawait launch_subagent({{{_target(env)!r}: 1}}, 5)"})
+        harm(env, 1)
+        harm(env, 0)
+        env.advance({3: "finish('child')"} if moment == "waiting" else {1: "view_inventory()"})
+        harm(env, 1)
+        env.advance({1: "print(mine)"})
+        assert env.tree.nodes[1].turns[-1].observation == "1"
+        env.advance({1: "finish('one')", 2: "finish('two')"})
+        assert "one two kept" in env.tree.root.turns[0].observation
+        env.advance({0: "finish('root')"})
+        _check_tree(env.tree)
+        trees.append(env.tree.to_json())
+    assert trees[0] == trees[1]
 
 
 # The same again, byte for byte --------------------------------------------------------------------------

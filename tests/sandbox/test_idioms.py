@@ -146,7 +146,7 @@ def test_parts_are_loaded_only_when_they_are_needed(sandbox):
     assert parts_of(rewrite("import heapq\nasyncio.create_task(x)")) == ["asyncio", "heapq"]
     repl = sandbox.open(TOOLS, {}, 0)
     repl.start("import json\nx = asyncio = 1")
-    assert repl._parts == 0
+    assert repl._runner.at.parts == 0
     repl.close()
 
 

@@ -249,6 +249,66 @@ def test_a_spoilt_line_is_named(tmp_path, spoil):
         list(read_records(tmp_path / "rows.jsonl"))
 
 
+ODD = [None, -1, True, 10**400, "x", "\ud800", [], {}, [[]], 0.5, math.nan, math.inf]
+WRONG = {
+    "task_id": [None, 3, True, []],
+    "group": [None, -1, True, 0.5, "0"],
+    "rollout": [None, True, 0.5, "0"],
+    "node": [None, 0, "", "1", "0.", "0.01", "0.-1", "0.1\n", "0.1.2", "0"],
+    "parent": [None, 0, "", "x", []],
+    "depth": [None, -1, True, "1", 0, 2],
+    "turns": [None, {}, "x", [None], [[]]],
+    "success": [True, "1", [], math.nan, math.inf, 10**400],
+    "reward": [True, "1", []],
+    "baseline": [True, "1", []],
+    "advantage": [True, "1", []],
+    "weight": [True, "1", []],
+    "cost": [None, [], {"turns": "1"}, {"turns": None}, {"turns": True}, {"turns": math.nan}],
+    "seed": [True, 0.5, "7", []],
+    "prompt_ids": [None, "12", [True], [-1], [0.5], [None], ["1"]],
+    "output_ids": [None, "1", [True], [-1], [0.5]],
+    "logprobs": [None, "1", [True], ["1"], [None], [math.nan], [-math.inf]],
+    "mask": [None, "1", [True], [2], [-1], [1.0], [0, 1]],
+    "text": [None, 3, True, []],
+}
+
+
+@pytest.mark.parametrize(("name", "wrong"), [(name, wrong) for name in WRONG for wrong in WRONG[name]])
+def test_a_wrong_value_is_refused_and_named(name, wrong):
+    row = json.loads(record(turn([1], [2]), node="0.1", parent="0", depth=1).to_json())
+    NodeRecord.from_json(json.dumps(row))
+    (row if name in row else row["turns"][0])[name] = wrong
+    with pytest.raises(CorruptTree, match=f"not the JSON of a training record: .*{name}"):
+        NodeRecord.from_json(json.dumps(row))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "3", "{}", "[" * 100_000, b"\xff", '{"task_id": 1}'])
+def test_what_is_no_record_is_refused(text):
+    with pytest.raises(CorruptTree):
+        NodeRecord.from_json(text)
+
+
+@given(any_records(), st.data())
+def test_a_tampered_record_is_refused_or_sound(one, data):
+    row = json.loads(one.to_json())
+    inside = data.draw(st.booleans())
+    where = row["turns"][0] if inside else row
+    name = data.draw(st.sampled_from(sorted(where)))
+    if inside and where[name] and isinstance(where[name], list) and data.draw(st.booleans()):
+        where[name][data.draw(st.integers(0, len(where[name]) - 1))] = data.draw(st.sampled_from(ODD))
+    else:
+        where[name] = data.draw(st.sampled_from(ODD))
+    try:
+        read = NodeRecord.from_json(json.dumps(row))
+    except CorruptTree:
+        return
+    assert exact(NodeRecord.from_json(read.to_json())) == exact(read)
+    assert read.name
+    for sequence in read.sequences():
+        assert len(sequence.ids) == len(sequence.mask)
+        assert sum(sequence.mask) == len(sequence.logprobs)
+
+
 def test_a_number_that_json_lacks_is_refused(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_records(tmp_path / "rows.jsonl", [record(advantage=math.inf)])

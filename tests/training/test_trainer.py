@@ -292,6 +292,20 @@ def test_only_the_latest_checkpoints_are_kept_and_no_half_written_one_counts(tmp
     assert tiny.trainer(tmp_path, steps=7).done == 7
 
 
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "step-00000003.pt"])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b"[]\n[]\n[]\n", "a pickle of a list"])
+def test_a_damaged_file_of_a_run_is_named(tmp_path, name, damage):
+    tiny.trainer(tmp_path, steps=3).run()
+    if not isinstance(damage, bytes):
+        torch.save([1], tmp_path / name)
+    elif name != "metrics.jsonl" or damage:  # an empty journal has rows to come
+        (tmp_path / name).write_bytes(damage + b"\n")
+    else:
+        return
+    with pytest.raises(CorruptCheckpoint, match=name):
+        tiny.trainer(tmp_path, steps=6)
+
+
 def test_a_full_disk_does_not_spoil_the_last_checkpoint(tmp_path, monkeypatch):
     trainer = tiny.trainer(tmp_path, checkpoint_every=1)
     trainer.step()

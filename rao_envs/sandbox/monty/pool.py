@@ -29,6 +29,7 @@ from rao_envs.sandbox.monty.wire import session_options
 __all__ = ["MontySandbox", "default_sandbox"]
 
 _PATIENCE = 0.05  # seconds; a worker may come free just before we begin to wait for it
+_STARTS = 5
 _MAX_WORKERS = 64
 _FEW_WORKERS = 16  # where the machine does not say how much memory it has
 _SHARE_OF_MEMORY = 0.25
@@ -101,14 +102,23 @@ class MontySandbox:
                     self._waiting += 1
                     self._freed.wait(_PATIENCE)
                     self._waiting -= 1
-            assert self._pool is not None
+            session = self._take_worker(tenant)
+            self._live.add(tenant)
+            return session
+
+    def _take_worker(self, tenant: Tenant) -> monty.MontySession:
+        assert self._pool is not None
+        for left in reversed(range(_STARTS)):
             session = self._pool.checkout(**session_options(self.limits, tenant.seed))
             try:
                 session.__enter__()
             except (OSError, RuntimeError, monty.MontyError) as error:
-                raise InfrastructureError(f"no sandbox worker could be started: {error}") from error
-            self._live.add(tenant)
-            return session
+                # An idle worker may have been killed without anybody noticing so far: then the next is a fresh one.
+                if not left or not isinstance(error, monty.MontyCrashedError):
+                    raise InfrastructureError(f"no sandbox worker could be started: {error}") from error
+            else:
+                return session
+        raise AssertionError
 
     def use(self, tenant: Tenant) -> None:
         """Keep the worker of `tenant` from being taken while it runs. For `PooledSession` only.

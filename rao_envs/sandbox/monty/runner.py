@@ -21,13 +21,14 @@ from rao_envs.sandbox.monty.wire import failure, plainer, rebinding, stand_ins
 from rao_envs.steps import Call, Done, Step, Wait
 from rao_envs.values import clean_text
 
-__all__ = ["RESTARTED", "Runner", "Stopped", "WorkerLost"]
+__all__ = ["RESERVED", "RESTARTED", "Runner", "Stopped", "WorkerLost"]
 
 RESTARTED = "The Python session was restarted: variables and functions defined so far are gone."
 _STALLED = (
     "RuntimeError: this awaits a launch_subagent(...) of an earlier turn, which was cancelled when that turn ended. "
     "Launch and await in the same turn."
 )
+RESERVED = "names that begin with __rao_ are reserved"
 _TOO_LARGE = "MemoryError: the last value is too large to show"
 _STOPPED_OUTPUT = 1_000
 _MAX_QUESTIONS = 5_000
@@ -204,9 +205,9 @@ class Runner:
         at.guarded = at.guarded or not literal
         if at.guarded:
             code = self._prepare(worker, code, literal=literal)
-        inputs = None if at.bound else self._variables
+        inputs = None if at.bound else self._variables or None
         try:
-            snapshot = worker.feed_start(code, inputs=inputs or None, print_callback=self._new_collector())
+            snapshot = worker.feed_start(code, inputs=inputs, print_callback=self._new_collector())
         except monty.MontySyntaxError:
             at.state = "idle"
             raise
@@ -226,10 +227,7 @@ class Runner:
         at = self.at
         if not at.feed or at.rebound:
             # What an agent's code does to the names of its tools heals with its next message.
-            source = guard.bindings(self._tools)
-            snapshot: Any = worker.feed_start(source if at.feed else guard.core(self._limits) + source)
-            at.feed = snapshot.position.filename
-            snapshot.resume({"return_value": None})
+            self._guard(worker)
         written, code = code, rewriting.rewrite(code)
         if code is not written:
             self._load_parts(worker, code)
@@ -237,6 +235,16 @@ class Runner:
         shown = guard.show_last(code)
         at.shows = shown is not None
         return shown or code
+
+    def _guard(self, worker: monty.MontySession) -> None:
+        at, source = self.at, guard.bindings(self._tools)
+        try:
+            snapshot: Any = worker.feed_start(source if at.feed else guard.core(self._limits) + source)
+            at.feed = snapshot.position.filename
+            snapshot.resume({"return_value": None})
+        except (monty.MontyRuntimeError, AttributeError) as error:
+            # Only code that hides the reserved names from us can make the call at its end anything but a call.
+            raise self._stopped(f"RuntimeError: {RESERVED}", output=False) from error
 
     def _may_rebind(self, code: str) -> bool:
         # Python reads compatible letters in names, such as mathematical ones, as the plain letter.
@@ -350,6 +358,8 @@ def _is_refused(error: Exception, worker: monty.MontySession, inputs: dict[str, 
         worker.feed_run("None", inputs=inputs)
     except (monty.MontyConversionError, monty.MontyRuntimeError):
         return True
+    except (monty.MontyError, RuntimeError, OSError):
+        pass  # the worker is gone, which has another reason
     return False
 
 

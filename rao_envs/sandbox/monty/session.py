@@ -9,7 +9,7 @@ from typing import Any
 from rao_envs.errors import CorruptCheckpoint, OptionError
 from rao_envs.sandbox.monty.journal import Journal, Kind, same
 from rao_envs.sandbox.monty.lease import WorkerPool
-from rao_envs.sandbox.monty.runner import RESTARTED, Runner, Stopped, WorkerLost
+from rao_envs.sandbox.monty.runner import RESERVED, RESTARTED, Runner, Stopped, WorkerLost
 from rao_envs.sandbox.monty.standing import Standing, pack, unpack
 from rao_envs.sandbox.monty.wire import wire
 from rao_envs.steps import Answer, Done, Failure, Step, Value, Wait
@@ -18,7 +18,6 @@ from rao_envs.values import clean_text
 __all__ = ["PooledSession"]
 
 _CRASHED = f"The Python interpreter crashed on this code, and again when it was tried once more.\n{RESTARTED}"
-_RESERVED = "SyntaxError: names that begin with __rao_ are reserved"
 _MAX_CRASHES = 2
 _MAX_REVIVALS = 4
 
@@ -57,7 +56,7 @@ class PooledSession:
         if len(code) > limits.code:
             return Done(f"SyntaxError: the code is longer than {limits.code:,} characters", "agent")
         if "__rao_" in code:
-            return Done(_RESERVED, "agent")
+            return Done(f"SyntaxError: {RESERVED}", "agent")
         return self._step("start", clean_text(code))
 
     def answer(self, call: int, answer: Answer) -> Step:

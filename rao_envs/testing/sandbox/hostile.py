@@ -292,7 +292,7 @@ USES = (
 def shared_values_are_bounded(bench: Workbench) -> None:
     """A value that is small in memory and huge when written out costs the host neither time nor memory."""
     for what, code in SHARED.items():
-        for use in USES if what in ("lists", "keys") else USES[:3]:
+        for use in USES if what in ("lists", "keys", "text") else USES[:3]:
             begin = time.monotonic()
             done = bench.run(f"{code}\n{use}")
             seconds = time.monotonic() - begin

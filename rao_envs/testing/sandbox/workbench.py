@@ -7,14 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from rao_envs.errors import ToolError
 from rao_envs.sandbox.base import Sandbox, SandboxLimits
 from rao_envs.steps import LATER, Answer, Call, Done, Failure, Session, Step, Value, Wait
+from rao_envs.values import to_json
 
 __all__ = ["LIMITS", "SLACK", "TOOLS", "Check", "MakeSandbox", "Workbench", "a_call", "a_wait", "expect"]
 
 TOOLS = ("echo", "refuse", "launch_subagent", "finish")
-"""What the checks' sessions can call: `echo` returns its arguments, `refuse` fails, `launch_subagent` is answered
-later with the text "child N", and `finish` is never answered."""
+"""What the checks' sessions can call: `echo` returns its arguments as plain data, `refuse` fails, `launch_subagent` is
+answered later with the text "child N", and `finish` is never answered."""
 
 LIMITS = SandboxLimits(seconds=0.4, memory=32 * 2**20, output=5_000, code=2_000)
 """Small, so that reaching them is quick."""
@@ -111,7 +113,10 @@ def _answer(call: Call) -> Answer:
         return LATER
     if call.name == "refuse":
         return Failure("no such thing")
-    return Value([list(call.args), call.kwargs])
+    try:
+        return Value(to_json([list(call.args), call.kwargs]))
+    except ToolError as error:
+        return Failure(str(error))
 
 
 Check: TypeAlias = Callable[[Workbench], None]
