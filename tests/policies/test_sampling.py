@@ -1,5 +1,7 @@
 """One function draws tokens for all policies: what it draws, and that it draws what its two predecessors drew."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -41,11 +43,25 @@ def test_temperature_zero_is_certain():
 def test_the_extreme_draws_are_tokens_of_positive_probability(dtype, seed, size, spread):
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(8, size, generator=generator) * spread * 10
-    logits[:, -(size // 3) :] = -torch.inf if size >= 3 else 0.0  # the last of all must not be taken for want of others
+    if size >= 3:  # tokens at either end must not be taken at the extremes
+        logits[:, -(size // 3) :] = logits[:, : size // 3] = -torch.inf
     for extreme in (0.0, LAST[dtype]):
         tokens, logprobs = draw(logits, 1.0, torch.full((8,), extreme, dtype=dtype))
         assert int(tokens.max()) < size
         assert torch.isfinite(logprobs).all()
+
+
+def test_the_sum_is_as_exact_as_the_uniform_numbers():
+    # token 0 has weight 1, the other 200,000 have 1e-9 each: in float32, dozens of them fall between two numbers
+    logits = torch.full((50, 200_001), math.log(1e-9))
+    logits[:, 0] = 0.0
+    missed = {}
+    for dtype in TYPES:
+        uniform = torch.linspace(0.9999, 0.99999, 50, dtype=dtype)
+        exact = 1 + ((uniform.double() * (1 + 2e-4) - 1) / 1e-9).floor().long()
+        missed[dtype] = (draw(logits, 1.0, uniform)[0] - exact).abs().max().item()
+    assert missed[torch.float64] <= 2  # the logits themselves are float32
+    assert missed[torch.float32] > 10
 
 
 def drawn_by_the_gpt_before(logits, temperature, uniform):

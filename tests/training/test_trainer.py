@@ -541,6 +541,22 @@ def test_invalid_rollouts_never_reach_the_objective():
         tiny.trainer(None, policy=policy, steps=1).run()
 
 
+def test_a_lone_rollout_is_a_figure_and_no_warning():
+    seeds = []
+
+    class Asking(tiny.TinyPolicy):
+        def answer(self, view, logprobs):
+            seeds.append(view.rollout)
+            return super().answer(view, logprobs)
+
+    options = {"steps": 1, "tasks_per_step": 1, "group_size": 2}
+    tiny.trainer(None, policy=Asking(), **options).run()
+    policy = Failing()
+    policy.spoilt = seeds[0]
+    (row,) = tiny.trainer(None, policy=policy, **options).run()  # a warning is an error here
+    assert (row["invalid"], row["uncompared"]) == (1, 1)
+
+
 def test_a_policy_without_log_probabilities_is_named():
     class Mute(tiny.TinyPolicy):
         def answer(self, view, logprobs):
