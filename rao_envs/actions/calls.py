@@ -25,6 +25,8 @@ _FENCE = re.compile(r"```[ \t]*+\w*+[ \t]*+\n(.*?)(?:```|\Z)", re.DOTALL)
 _TAG = re.compile(r"<tool_calls?>(.*?)(?:</tool_calls?>|\Z)", re.DOTALL)
 _MAX_CHARACTERS = 100_000
 _MANY_BRACKETS = 50
+_ODD = re.compile(r"NaN|Infinity|[eE]\+?\d{3}|\d{300}")
+"""Numbers that JSON lacks, or that no float holds."""
 
 _HOW = """\
 You act by calling tools. Send one JSON list in each message: [{"name": ..., "arguments": {...}}, ...]. The calls \
@@ -57,7 +59,7 @@ def parse_calls(message: str) -> list[tuple[str, Any]]:
     if not calls:
         raise ToolError("the list of calls is empty: call at least one tool")
     # Arguments are kept while the turn waits, and a checkpoint must be able to hold them.
-    odd = "\\u" in text or text.count("[") + text.count("{") > _MANY_BRACKETS
+    odd = "\\u" in text or text.count("[") + text.count("{") > _MANY_BRACKETS or _ODD.search(text) is not None
     return [_one(call, odd) for call in calls]
 
 
@@ -187,6 +189,7 @@ class CallsFormat:
     """JSON tool calls; no sandbox needed."""
 
     name: ClassVar[str] = "calls"
+    growth: ClassVar[int | None] = 6  # a character has up to 4 bytes; 1e15 is written out
 
     def explain(self, tools: Toolset) -> str:
         """Say how to act in JSON."""

@@ -67,6 +67,7 @@ class CodeFormat:
     """
 
     name: ClassVar[str] = "code"
+    growth: ClassVar[int | None] = None
 
     def __init__(self, sandbox: Sandbox | None = None) -> None:
         """Choose the sandbox."""

@@ -12,9 +12,16 @@ __all__ = ["ActionFormat"]
 
 
 class ActionFormat(Protocol):
-    """How messages are written, explained and run."""
+    """How messages are written, explained and run.
+
+    Attributes:
+        name: what `action_format` calls it.
+        growth: the arguments of calls are plain JSON of at most this many bytes for each character of the message;
+            None if that is not known, and they must be checked.
+    """
 
     name: ClassVar[str]
+    growth: ClassVar[int | None]
 
     def explain(self, tools: Toolset) -> str:
         """Say in words how to act, and with which tools."""

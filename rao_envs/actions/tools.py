@@ -39,7 +39,7 @@ class Tool:
         self._method = method
 
     def __call__(
-        self, world: World, node: Any, args: Sequence[Any], kwargs: dict[str, Any], max_bytes: int = 2**20
+        self, world: World, node: Any, args: Sequence[Any], kwargs: dict[str, Any], max_bytes: int | None = 2**20
     ) -> Any:
         """Check the arguments and call the method.
 
@@ -48,7 +48,8 @@ class Tool:
             node: who calls it.
             args: positional arguments, not to be trusted.
             kwargs: keyword arguments, likewise.
-            max_bytes: size that the arguments may have as JSON, see `Limits.max_value_bytes`.
+            max_bytes: size that the arguments may have as JSON, see `Limits.max_value_bytes`; None if they are known
+                to be plain JSON within that size.
 
         Raises:
             ToolError: the arguments do not fit, or the method refuses them.
@@ -125,7 +126,7 @@ class Toolset:
         return "\n".join(parts)
 
 
-def finish_message(args: Sequence[Any], kwargs: Mapping[str, Any], max_bytes: int = 2**20) -> Any:
+def finish_message(args: Sequence[Any], kwargs: Mapping[str, Any], max_bytes: int | None = 2**20) -> Any:
     """Return what `finish` was given, as plain JSON: the one argument under whatever name, else a list or dict.
 
     Raises:
@@ -141,12 +142,14 @@ def finish_message(args: Sequence[Any], kwargs: Mapping[str, Any], max_bytes: in
     return plain(given, FINISH, max_bytes)
 
 
-def plain(value: Any, name: str, max_bytes: int) -> Any:
-    """Return what a tool was given as plain JSON.
+def plain(value: Any, name: str, max_bytes: int | None) -> Any:
+    """Return what a tool was given as plain JSON; as it is if `max_bytes` is None.
 
     Raises:
         ToolError: it is not data, or too large; the message begins with the tool's name.
     """
+    if max_bytes is None:
+        return value
     try:
         return to_json(value, max_bytes, name="max_value_bytes")
     except ToolError as error:

@@ -26,6 +26,7 @@ class Agent:
         call: number of the call, in its parent's turn, that launched it.
         session: its session; None before its first turn.
         calls: tool calls made in this turn.
+        max_bytes: size to which the arguments of these calls are held; None if their format sees to it.
         blocked: whether its turn waits for a child to return.
         launches: the launches of its open turn; None if it made none.
         ending: how its turn ends once everything that it started has returned; None while its code still runs.
@@ -38,6 +39,7 @@ class Agent:
     call: int = 0
     session: Session | None = None
     calls: int = 0
+    max_bytes: int | None = None
     blocked: bool = False
     launches: Launches | None = None
     ending: Ending | None = None

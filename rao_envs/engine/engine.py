@@ -178,12 +178,18 @@ class Engine:
         agent.left -= 1
         agent.tokens = prompt + output
         agent.calls = 0
+        agent.max_bytes = self._bound(text)
         if agent.tokens > self.rules.limits.context_tokens:
             self._return(agent, "context")
             return
         if agent.session is None:
             agent.session = self._open(node)
         self._drive(agent, self.rules.format.start(agent.session, text))
+
+    def _bound(self, text: str) -> int | None:
+        """Return the size to which the arguments in a message are held; None if they cannot exceed it."""
+        limit, growth = self.rules.limits.max_value_bytes, self.rules.format.growth
+        return None if growth is not None and growth * len(text) <= limit else limit
 
     def _open(self, node: Node) -> Session:
         seed = derive(self.seed, self.world.task.id, node.address)
@@ -209,7 +215,7 @@ class Engine:
         over = agent.calls > limits.max_calls
         if call.name == FINISH:
             try:
-                result = finish_message(call.args, call.kwargs, limits.max_value_bytes)
+                result = finish_message(call.args, call.kwargs, agent.max_bytes)
             except ToolError as error:
                 if not over:
                     return session.answer(call.id, Failure(str(error)))
@@ -226,9 +232,7 @@ class Engine:
             return session.answer(call.id, LATER)
         tool = self._prompts.at(agent.node.depth).toolset.tools[call.name]
         try:
-            return session.answer(
-                call.id, Value(tool(self.world, agent.node, call.args, call.kwargs, limits.max_value_bytes))
-            )
+            return session.answer(call.id, Value(tool(self.world, agent.node, call.args, call.kwargs, agent.max_bytes)))
         except ToolError as error:
             return session.answer(call.id, Failure(str(error)))
 

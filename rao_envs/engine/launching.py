@@ -65,7 +65,7 @@ class Launcher:
         if len(self._tree.nodes) >= limits.max_nodes:
             return f"all agents together have launched {limits.max_nodes:,}, the most allowed"
         try:
-            subtask: Subtask = launch(self._world, node, call.args, call.kwargs, limits.max_value_bytes)
+            subtask: Subtask = launch(self._world, node, call.args, call.kwargs, agent.max_bytes)
         except ToolError as error:
             return str(error)
         if why := too_large(subtask.payload, limits.max_value_bytes):

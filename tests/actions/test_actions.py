@@ -14,6 +14,7 @@ from rao_envs.actions.tools import finish_message
 from rao_envs.errors import CorruptCheckpoint, OptionError
 from rao_envs.sandbox import LATER, Call, Done, Failure, Value, Wait
 from rao_envs.sandbox.monty import MontySandbox
+from rao_envs.values import json_size, to_json
 
 
 class Shop(World):
@@ -382,3 +383,25 @@ def test_odd_data_reaches_a_tool_made_plain():
 )
 def test_finish_takes_one_thing_under_any_name_or_several(args, kwargs, message):
     assert finish_message(args, kwargs) == message
+
+
+@pytest.mark.parametrize(
+    "number", ["NaN", "-Infinity", "1e999", "-1E+400", "9" * 400 + ".0", "1" * 2000, '"\\ud800"', "[" * 70 + "]" * 70]
+)
+def test_calls_bring_their_arguments_down_to_plain_json(number):
+    """The engine relies on it, and does not look at them again."""
+    try:
+        ((_, arguments),) = parse_calls(f'[{{"name": "look", "arguments": {{"x": {number}}}}}]')
+    except ToolError:
+        return
+    assert to_json(arguments) == arguments
+    json.dumps(arguments, allow_nan=False).encode()
+
+
+@given(st.recursive(st.none() | st.floats() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)))
+def test_arguments_never_take_more_bytes_than_the_calls_format_says(value):
+    message = json.dumps([{"name": "look", "arguments": {"x": value}}], ensure_ascii=False)
+    message = message.encode("utf-8", "replace").decode()
+    ((_, arguments),) = parse_calls(message)
+    assert to_json(arguments) == arguments
+    assert json_size(arguments) <= CallsFormat.growth * len(message)

@@ -215,6 +215,7 @@ class Scripted:
 
 class ScriptedFormat:
     name = "scripted"
+    growth = None
 
     def __init__(self, script):
         self.script = script
