@@ -137,7 +137,7 @@ def _literal(tools: tuple[str, ...]) -> re.Pattern[str]:
     text = r"""'[^'\\\n]*+'|"[^"\\\n]*+\""""
     # A brace opens a dict: a set of texts would be shown in another order by every process.
     brace = rf"\{{(?=\s*+(?:\}}|(?:{text}|\d++)\s*+:))"
-    return re.compile(rf"(?:{text}|\b(?:{words})\b|\b\d{{1,30}}+\b|{brace}|[\s,.:()\[\]}}+-])*+")
+    return re.compile(rf"(?:[\s,.:()\[\]}}+-]++|{text}|(?:{words})\b|\d{{1,30}}+\b|{brace})*+")
 
 
 def is_literal(code: str, tools: tuple[str, ...]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import marshal
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from rao_envs.sandbox.monty.standing import Standing
 from rao_envs.steps import Call, Done, Step
@@ -18,14 +18,9 @@ from rao_envs.steps import Call, Done, Step
 __all__ = ["Journal", "Kind", "same"]
 
 Kind = Literal["start", "resume"]
-_COST_PER_MOVE = 0.002
+_COST_PER_TURN = 0.125  # a dump takes about as long as a turn, and a turn may take as long as its limit
+_COST_PER_ANSWER = 0.002
 _COST_PER_BYTE = 2e-6
-
-
-class _Entry(NamedTuple):
-    kind: Kind
-    argument: Any
-    step: Step
 
 
 class Journal:
@@ -34,28 +29,32 @@ class Journal:
     Attributes:
         base: where the session stood at that dump.
         body: the interpreter's dump; None before the first snippet.
-        cost: what it would take to replay the moves, about in seconds, their size in memory included. From 1 on, it
-            is time for another dump.
+        cost: how much there is to replay and to keep in memory. From 1 on, it is time for another dump.
     """
 
     def __init__(self, base: Standing, body: bytes | None) -> None:
-        """Begin at a dump; the journal keeps a copy of `base`."""
+        """Begin at a dump; nobody may change `base` from now on."""
         self.move(base, body)
 
     def move(self, base: Standing, body: bytes | None) -> None:
-        """Begin again at a newer dump."""
-        self.base = copy.copy(base)
+        """Begin again at a newer dump; nobody may change `base` from now on."""
+        self.base = base
         self.body = body
         self.cost = 0.0
-        self._entries: list[_Entry] = []
+        self._entries: list[tuple[Kind, Any, Step]] = []
 
-    def note(self, kind: Kind, argument: Any, step: Step, seconds: float) -> None:
-        """Add a move and what came of it; `seconds` is how long it ran."""
-        kept = argument if kind == "start" else _freeze(argument)
-        self._entries.append(_Entry(kind, kept, step))
-        size = len(kept) if isinstance(kept, str | bytes) else 0
-        size += len(step.text) if isinstance(step, Done) else 0
-        self.cost += seconds + _COST_PER_MOVE + size * _COST_PER_BYTE
+    def note(self, kind: Kind, argument: Any, step: Step) -> None:
+        """Add a move and what came of it."""
+        if kind == "start":
+            self.cost += _COST_PER_TURN + len(argument) * _COST_PER_BYTE
+        else:
+            argument = _freeze(argument)
+            self.cost += _COST_PER_ANSWER
+            if type(argument) is bytes:
+                self.cost += len(argument) * _COST_PER_BYTE
+        if type(step) is Done:
+            self.cost += len(step.text) * _COST_PER_BYTE
+        self._entries.append((kind, argument, step))
 
     def __len__(self) -> int:
         """Count the moves."""
@@ -75,8 +74,10 @@ def same(one: Step, other: Step) -> bool:
     return type(one) is type(other) and one == other
 
 
-def _freeze(answer: Any) -> Any:
+def _freeze(answer: dict[Any, Any]) -> Any:
     """Keep an answer as it is now: the world may go on to change what its tool returned."""
+    if "future" in answer:
+        return answer
     try:
         return marshal.dumps(answer)
     except ValueError:  # not one of the plain types, such as a dict's subclass

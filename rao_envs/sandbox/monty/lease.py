@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Protocol
 
 import pydantic_monty as monty
@@ -16,13 +17,13 @@ class Tenant(Protocol):
 
     Attributes:
         seed: start of its `random` module.
-        running: whether its code runs just now, so that its worker cannot be taken.
+        lock: held while its code runs, so that its worker cannot be taken, and while it is moved out.
         waiting: whether it waits for promised answers, so that it will do without a worker for a while.
         used: grows with each use.
     """
 
     seed: int
-    running: bool
+    lock: Lock
     waiting: bool
     used: int
 

@@ -95,10 +95,7 @@ class MontySandbox:
         with self._lock:
             self._ensure_pool()
             while len(self._live) >= self.max_workers:
-                idle = [other for other in self._live if not other.running]
-                if idle:
-                    self._evict(max(idle, key=_needed_late))
-                else:
+                if not self._make_room():
                     self._waiting += 1
                     self._freed.wait(_PATIENCE)
                     self._waiting -= 1
@@ -127,13 +124,12 @@ class MontySandbox:
             InfrastructureError: this process cannot reach any worker.
         """
         forks.check()
-        with self._lock:
-            tenant.running = True
-            tenant.used = next(self._clock)
+        tenant.lock.acquire()
+        tenant.used = next(self._clock)
 
     def unuse(self, tenant: Tenant) -> None:
         """Note that `tenant` has stopped. For `PooledSession` only."""
-        tenant.running = False
+        tenant.lock.release()
         if self._waiting:
             with self._lock:
                 self._freed.notify()
@@ -156,6 +152,17 @@ class MontySandbox:
         except (OSError, RuntimeError, monty.MontyError) as error:
             raise InfrastructureError(f"no sandbox worker could be started: {error}") from error
         self._pool = pool
+
+    def _make_room(self) -> bool:
+        """Move the session out that is likely to be needed last; say whether there was one."""
+        for tenant in sorted(self._live, key=_needed_late, reverse=True):
+            if tenant.lock.acquire(blocking=False):
+                try:
+                    self._evict(tenant)
+                finally:
+                    tenant.lock.release()
+                return True
+        return False
 
     def _evict(self, tenant: Tenant) -> None:
         self._live.discard(tenant)

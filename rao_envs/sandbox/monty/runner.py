@@ -6,7 +6,6 @@ import contextlib
 import reprlib
 import unicodedata
 from collections.abc import Sequence
-from copy import copy
 from typing import Any
 
 import pydantic_monty as monty
@@ -16,7 +15,7 @@ from rao_envs.errors import CorruptCheckpoint, InfrastructureError, OptionError,
 from rao_envs.sandbox.base import SandboxLimits
 from rao_envs.sandbox.monty import forks, guard, prelude, rewriting
 from rao_envs.sandbox.monty.journal import Kind
-from rao_envs.sandbox.monty.standing import Standing
+from rao_envs.sandbox.monty.standing import FRESH, Standing
 from rao_envs.sandbox.monty.wire import failure, plainer, rebinding, stand_ins
 from rao_envs.steps import Call, Done, Step, Wait
 from rao_envs.values import clean_text
@@ -61,7 +60,7 @@ class Runner:
 
     def __init__(self, limits: SandboxLimits, tools: Sequence[str], variables: dict[str, Any]) -> None:
         """Remember what the session starts from; it has no worker yet."""
-        self.at = Standing()
+        self.at = FRESH
         self.worker: monty.MontySession | None = None
         self._limits = limits
         self._tools = tuple(tools)
@@ -77,7 +76,7 @@ class Runner:
             WorkerLost: the worker died.
             CorruptCheckpoint: it is not a dump.
         """
-        self.worker, self.at, self._snapshot, self._collector = worker, copy(at), None, _NOTHING
+        self.worker, self.at, self._snapshot, self._collector = worker, at.copy(), None, _NOTHING
         if body is None:
             return
         try:
@@ -92,20 +91,20 @@ class Runner:
 
     def detach(self) -> None:
         """Let the worker go."""
-        if forks.is_orphan():
+        worker = self.worker
+        if worker is None or forks.is_orphan():
             return
         self.at.printed, self._collector = self.output(), _NOTHING
-        worker, self.worker, self._snapshot = self.worker, None, None
-        if worker is not None:
-            with contextlib.suppress(monty.MontyError, RuntimeError, OSError):
-                worker.__exit__(None, None, None)
+        self.worker = self._snapshot = None
+        with contextlib.suppress(monty.MontyError, RuntimeError, OSError):
+            worker.__exit__(None, None, None)
 
     def dump(self) -> tuple[Standing, bytes] | None:
         """Return where the session stands and the interpreter's dump; None if there is nothing or nobody to dump."""
         with contextlib.suppress(monty.MontyError, RuntimeError, OSError):
             if self.worker is not None and self.at.state != "new":
                 body = (self._snapshot or self.worker).dump()
-                at = copy(self.at)
+                at = self.at.copy()
                 at.printed = self.output()
                 return at, body
         return None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import perf_counter
+from threading import Lock
 from typing import Any
 
 from rao_envs.errors import CorruptCheckpoint, OptionError
 from rao_envs.sandbox.monty.journal import Journal, Kind, same
 from rao_envs.sandbox.monty.lease import WorkerPool
 from rao_envs.sandbox.monty.runner import RESERVED, RESTARTED, Runner, Stopped, WorkerLost
-from rao_envs.sandbox.monty.standing import Standing, pack, unpack
+from rao_envs.sandbox.monty.standing import FRESH, REPLACED, pack, unpack
 from rao_envs.sandbox.monty.wire import wire
 from rao_envs.steps import Answer, Done, Failure, Step, Value, Wait
 from rao_envs.values import clean_text
@@ -27,7 +27,7 @@ class PooledSession:
 
     Attributes:
         seed: start of its `random` module.
-        running: whether its code runs just now, so that its worker cannot be taken. For `MontySandbox`.
+        lock: held while its code runs, so that its worker cannot be taken. For `MontySandbox`.
         waiting: whether it waits for promised answers. For `MontySandbox`.
         used: grows with each use. For `MontySandbox`.
     """
@@ -35,12 +35,12 @@ class PooledSession:
     def __init__(self, pool: WorkerPool, tools: Sequence[str], variables: dict[str, Any], seed: int) -> None:
         """Remember what the session starts from; `MontySandbox.open` is the way to make one."""
         self.seed = seed
-        self.running = False
+        self.lock = Lock()
         self.waiting = False
         self.used = 0
         self._pool = pool
         self._runner = Runner(pool.limits, tools, variables)
-        self._journal = Journal(self._runner.at, None)
+        self._journal = Journal(FRESH, None)
 
     @property
     def worker_pid(self) -> int | None:
@@ -74,19 +74,20 @@ class PooledSession:
         return printed
 
     def _step(self, kind: Kind, argument: Any) -> Step:
-        """Make a move, and note it.
-
-        If the worker dies, the move is made again in a fresh one, once. The first death says nothing about the
-        code: machines kill processes. The second, at the same move, is put down to the code, for otherwise an agent
-        could void what it does not like by crashing the interpreter.
-        """
+        """Make a move, and note it."""
         self._pool.use(self)
         try:
-            begin = perf_counter()
-            step = self._move(kind, argument)
+            if self._runner.worker is None:
+                step = self._move_anew(kind, argument, _MAX_CRASHES)
+            else:
+                try:
+                    step = self._runner.move(kind, argument)
+                except WorkerLost:
+                    self._drop_worker()
+                    step = self._move_anew(kind, argument, _MAX_CRASHES - 1)
             self.waiting = type(step) is Wait
-            self._journal.note(kind, argument, step, perf_counter() - begin)
-            if self._journal.cost > 1.0:
+            self._journal.note(kind, argument, step)
+            if self._journal.cost >= 1.0:
                 self._save()
             return step
         except Stopped as stopped:
@@ -98,22 +99,26 @@ class PooledSession:
         finally:
             self._pool.unuse(self)
 
-    def _move(self, kind: Kind, argument: Any) -> Step:
-        crashes = revivals = 0
-        while crashes < _MAX_CRASHES:
+    def _move_anew(self, kind: Kind, argument: Any, crashes_left: int) -> Step:
+        """Make a move in a fresh worker; if that one dies, too, in another, as often as is left.
+
+        The first death says nothing about the code: machines kill processes. The second, at the same move, is put
+        down to the code, for otherwise an agent could void what it does not like by crashing the interpreter.
+        """
+        for _ in range(_MAX_REVIVALS):
+            if not self._revive():
+                break
             if self._runner.worker is None:
-                if revivals == _MAX_REVIVALS or not self._revive():
-                    break
-                revivals += 1
-                if self._runner.worker is None:
-                    continue
+                continue  # it died before it came to this move
             if kind == "resume" and self._runner.at.state != "paused":
                 break  # the snippet was lost when the session was saved
             try:
                 return self._runner.move(kind, argument)
             except WorkerLost:
                 self._drop_worker()
-                crashes += 1
+                crashes_left -= 1
+                if not crashes_left:
+                    break
         raise Stopped(Done(_CRASHED, "agent"))
 
     # The worker -----------------------------------------------------------------------------------------
@@ -158,7 +163,7 @@ class PooledSession:
     def _discard(self, *, restarted: bool = False) -> None:
         """End the session; the next snippet starts a fresh one, and says so if that is not yet known."""
         self._drop_worker()
-        self._runner.at = Standing(restarted=restarted)
+        self._runner.at = REPLACED if restarted else FRESH
         self._journal.move(self._runner.at, None)
         self.waiting = False
 
