@@ -104,6 +104,7 @@ WRONG = {
         *({"success": 1.0, "why": wrong} for wrong in TEXT),
     ],
     "reason": TEXT,
+    "may_delegate": [0, 1, "true", [], {}, 0.5],
 }
 CASES = [
     pytest.param(name, field.name, wrong, id=f"{name}.{field.name}-{number}")
@@ -123,7 +124,7 @@ def test_a_wrong_value_is_refused_with_the_name_of_its_field(name, field, wrong)
 @pytest.mark.parametrize("name", EVENTS)
 def test_missing_and_unknown_fields_are_named(name):
     event = EVENTS[name]
-    optional = {"payload", "task", "sample", "fault"}
+    optional = {"payload", "task", "sample", "fault", "may_delegate"}
     for field in event.keys() - optional - {"type"}:
         with pytest.raises(CorruptTree, match=f"not a {name} event: {field} is missing"):
             event_from_dict({key: value for key, value in event.items() if key != field})

@@ -66,7 +66,7 @@ def test_the_defaults_of_the_limits_can_be_changed_one_by_one():
     [
         ({"tokens": 0}, "tokens=0"),
         ({"tokens": -5}, "tokens=-5"),
-        ({"tokens": 100}, "at least 500"),
+        ({"tokens": 100}, "from 500 an episode"),
         ({"episodes": 0}, "episodes=0"),
         ({"episodes": 99}, "episodes=99"),
         ({"split": "dev"}, "split='dev'"),
@@ -77,7 +77,7 @@ def test_the_defaults_of_the_limits_can_be_changed_one_by_one():
         ({"families": ["spell_nth"]}, "none of them suits this log"),
         ({"knobs": {"loudness": 1}}, "unknown knob"),
         ({"knobs": {"noise": 2}}, "noise=2"),
-        ({"data": "/no/such/file.jsonl"}, "not a file"),
+        ({"data": "/no/such/file.jsonl"}, "is no file and no folder"),
         ({"data": __file__}, r"\.jsonl or \.parquet"),
         ({"limits": 5}, "limits=5"),
         ({"data": ".", "tokens": 9_000}, "excludes tokens"),

@@ -114,7 +114,7 @@ def test_tokens_optimised_are_the_tokens_sampled():
 
 def test_unjudged_nodes_and_invalid_rollouts_are_left_out():
     trees = two_rollouts()
-    trees[0].nodes[1].verdict = replace(trees[0].nodes[1].verdict, success=None)
+    trees[0].nodes[1].success = None
     spoilt = two_rollouts()[1]
     spoilt.invalid = "the server died"
     batch = build_batch([*trees, spoilt])
@@ -248,7 +248,7 @@ def test_a_drifting_tokenizer_is_caught():
     trees = play()
     same(build_batch(trees, tokenizer=tiny.Tokenizer()), build_batch(trees))
     with pytest.raises(
-        OptionError, match=r"tokenizer='Drifting': task .*, rollout \d, node .*, turn \d: .*read .*, but"
+        OptionError, match=r"tokenizer='Drifting': task .*, rollout \d, node .*, turn \d: .*decode to .*, but"
     ):
         build_batch(trees, tokenizer=Drifting())
 

@@ -332,7 +332,7 @@ def test_impossible_log_probabilities_are_named(value):
     log.spawn(None)
     log.act(0, "x", sample=Sample((1,), (2, 3, 4), (-1.0, value, -1.0)))
     log.finish(0)
-    refuses([log.tree], r"trees\[0\].nodes\[0\].turns\[0\].sample.logprobs=.*natural logs", baseline="none")
+    refuses([log.tree], r"trees\[0\].nodes\[0\].turns\[0\].sample.logprobs=.*natural logarithms", baseline="none")
 
 
 def test_an_empty_prompt_is_named():
@@ -359,13 +359,13 @@ def test_trees_without_a_task_or_a_number_are_named():
 def test_different_tasks_of_one_id_are_named():
     other = rollout(1)
     other.nodes[0].goal = "another goal"
-    refuses([rollout(0), other], r"trees\[1\].task='task'.*trees\[0\].*mixed up")
-    refuses([rollout(0, env="A-v0"), rollout(1, env="B-v0")], "mixed up")
-    refuses([rollout(0, options={"depth": 1}), rollout(1, options={"depth": 2})], "mixed up")
+    refuses([rollout(0), other], r"trees\[1\].task='task'.*trees\[0\].*give every task its own id")
+    refuses([rollout(0, env="A-v0"), rollout(1, env="B-v0")], "give every task its own id")
+    refuses([rollout(0, options={"depth": 1}), rollout(1, options={"depth": 2})], "give every task its own id")
 
 
 def test_the_same_rollout_twice_is_named():
-    refuses([rollout(0), rollout(1), rollout(0)], r"trees\[2\]=.*as trees\[0\] is")
+    refuses([rollout(0), rollout(1), rollout(0)], r"trees\[2\]=.*so is trees\[0\]")
     other_seed = rollout(0)
     other_seed.meta["seed"] = 5
     assert len(records([rollout(0), other_seed])) == 2
