@@ -121,7 +121,7 @@ format: $(DEV) ## Fix what ruff can fix
 	$(BIN)/ruff format
 
 clean: ## Remove everything that make has made
-	rm -rf $(VENV) $(INTEGRATIONS:%=.venv-%) .venv-*-lowest .venv-*-latest .venv-lock
+	rm -rf $(VENV) $(INTEGRATIONS:%=.venv-%) .venv-*-lowest .venv-*-latest .venv-lock .venv*.old
 	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
