@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rao_envs._fields import MAX_SECONDS
 from rao_envs.errors import OptionError
 from rao_envs.events import Sample
 
@@ -28,5 +29,5 @@ class Action:
         """Reject text that is not a str, and an impossible latency."""
         if not isinstance(self.text, str):
             raise OptionError("action", self.text, "must be text (a str), or an Action with text")
-        if self.latency is not None and not 0 <= self.latency < float("inf"):
-            raise OptionError("latency", self.latency, "must be a finite number of seconds, at least 0")
+        if self.latency is not None and not 0 <= self.latency <= MAX_SECONDS:
+            raise OptionError("latency", self.latency, f"must be a number of seconds from 0 to {MAX_SECONDS:g}")

@@ -16,6 +16,7 @@ _KINDS = tuple(EVENT_TYPES.values())
 _NUMBER = {kind: number for number, kind in enumerate(_KINDS)}
 _ROW = {kind: attrgetter(*(field.name for field in fields(kind))) for kind in _KINDS}
 _BLOCK = 256
+_LOOSE = 4_096  # few enough that the collector hardly notices, and more than most rollouts have
 
 _Block: TypeAlias = tuple[tuple[Any, ...], ...]
 
@@ -45,10 +46,10 @@ class EventLog(Sequence[Event]):
         self._tail.append(event)
 
     def pack(self) -> None:
-        """Store all but the latest events compactly; nothing else changes."""
+        """Compact all but the latest events if there are many; nothing else changes."""
         tail = self._tail
-        whole = len(tail) // _BLOCK - 1
-        if whole > 0:
+        if len(tail) >= _LOOSE:
+            whole = len(tail) // _BLOCK - 1
             for first in range(0, whole * _BLOCK, _BLOCK):
                 self._blocks.append(tuple([_pack(event) for event in tail[first : first + _BLOCK]]))
             del tail[: whole * _BLOCK]

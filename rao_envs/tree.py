@@ -70,6 +70,9 @@ class Turn:
 
 
 _Row: TypeAlias = tuple[Any, ...]
+_MANY = 1_000
+"""From this node on, a tree is large enough for the garbage collector to notice what it keeps."""
+
 _row = attrgetter(*(field.name for field in fields(Turn)))
 
 
@@ -202,7 +205,7 @@ class Node:
 
     @property
     def turns(self) -> Sequence[Turn]:
-        """Its turns; rebuilt at each access once it has ended."""
+        """Its turns; in a large tree rebuilt at each access once it has ended."""
         turns = self._turns
         return turns if isinstance(turns, list) else [Turn(*row) for row in turns]
 
@@ -355,7 +358,8 @@ class ExecutionTree:
         node.status, node.result, node.returned_at = event.status, event.result, event.time
         node.success, node._why = verdict.success, (verdict.source, verdict.why)
         node.waits = {}
-        node.pack()
+        if node.id >= _MANY:
+            node.pack()
 
     @property
     def root(self) -> Node:

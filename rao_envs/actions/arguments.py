@@ -24,6 +24,7 @@ def checked(method: Callable[..., Any], names: Sequence[str], shown: str) -> Che
         names: names of the parameters after these two.
         shown: what to name the tool in an error, and how to call it: ``name(signature)``.
     """
+    # The types of `TypeAdapter` and `ArgsKwargs` leave out what both take: a function, and any mapping.
     adapter: TypeAdapter[Any] = TypeAdapter(method, config=ConfigDict(arbitrary_types_allowed=True))  # type: ignore[arg-type]
     validate = adapter.validator.validate_python
 

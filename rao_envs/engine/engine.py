@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from rao_envs._fields import MAX_SECONDS
 from rao_envs.action import Action
 from rao_envs.actions.tools import FINISH, LAUNCH, finish_message
 from rao_envs.engine.agents import Agent
@@ -22,7 +23,7 @@ from rao_envs.engine.launching import Launcher
 from rao_envs.engine.prompts import WHY, Prompts, cut
 from rao_envs.engine.rules import Rules
 from rao_envs.engine.waiting import Due, Ending, Finish, Launches, Outcome
-from rao_envs.errors import EpisodeOver, NotReady, ToolError
+from rao_envs.errors import EpisodeOver, NotReady, OptionError, ToolError
 from rao_envs.events import Aborted, Acted, Blocked, Event, Fault, Observed, Resumed, Returned, Status, Verdict
 from rao_envs.seeding import derive
 from rao_envs.steps import LATER, Call, Done, Failure, Session, Step, Value, Wait
@@ -172,6 +173,9 @@ class Engine:
         prompt = agent.tokens if sample is None else len(sample.prompt_ids)
         output = self.rules.count(text) if sample is None else len(sample.output_ids)
         latency = self.rules.latency(prompt, output) if action.latency is None else action.latency
+        if not 0 <= latency <= MAX_SECONDS - agent.now:
+            fix = f"must return seconds of at least 0, and less than {MAX_SECONDS:g} in all"
+            raise OptionError("latency", latency, fix)
         tree = self.tree
         tree.apply(Acted(tree.events.size, node.id, agent.now, text, latency, prompt, output, sample))
         agent.now += latency

@@ -6,17 +6,20 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, heapreplace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from rao_envs.steps import Call, Done, Failure, Value
 
-if TYPE_CHECKING:
-    from rao_envs.engine.agents import Agent
-
-__all__ = ["Due", "Ending", "Finish", "Launches", "Outcome"]
+__all__ = ["Due", "Ending", "Finish", "HasClock", "Launches", "Outcome"]
 
 Due: TypeAlias = tuple[float, int]
 """When a child returned (virtual seconds), and the number of the call that launched it."""
+
+
+class HasClock(Protocol):
+    """A node that has reached some virtual time."""
+
+    now: float
 
 
 class Outcome(NamedTuple):
@@ -88,7 +91,7 @@ class Launches:
         self.outcomes[call] = outcome
         heappush(self.order, (time, call))
 
-    def due(self, agents: Mapping[int, Agent]) -> Due | None:
+    def due(self, agents: Mapping[int, HasClock]) -> Due | None:
         """Return the next outcome to deliver; None while that is not known.
 
         Outcomes are delivered by (virtual time, call number), whatever order the driver asked the children in. So one

@@ -1,10 +1,13 @@
 """The virtual clock: start, end and wait of every node, computed by hand."""
 
+import math
+
 import pytest
 
-from rao_envs import Action, Latency, Limits, metrics
+from rao_envs import Action, ExecutionTree, Latency, Limits, metrics
 from rao_envs.engine import Engine, count_tokens
-from rao_envs.engine.engine import Rules
+from rao_envs.engine.rules import Rules
+from rao_envs.errors import OptionError
 from rao_envs.events import Resumed
 from rao_envs.steps import Call, Wait
 from rao_envs.testing.toy import ToyWorld, finish, launch, note, say, toy_env, toy_task
@@ -253,3 +256,14 @@ def test_a_child_that_is_back_before_it_is_awaited_does_not_turn_time_back():
     tree = run_script(script, {2: 3.0, 1: 10.0})
     assert [node.goal for node in tree.nodes[1:]] == ["a", "b", "c"]
     assert tree.nodes[3].spawned_at == 10.0
+
+
+@pytest.mark.parametrize("seconds", [math.nan, -1.0, math.inf, 1e101])
+def test_a_clock_that_no_tree_could_keep_is_named(seconds):
+    env = toy_env(latency=lambda prompt, output: seconds)
+    env.reset(seed=0)
+    with pytest.raises(OptionError, match="latency="):
+        env.step(say(note("x")))
+    assert ExecutionTree.from_json(env.tree.to_json()).invalid is not None
+    with pytest.raises(OptionError, match="latency="):
+        Action("x", seconds)

@@ -401,3 +401,12 @@ def test_messages_alternate(tree):
         roles = [message["role"] for message in node.messages]
         assert roles == ["system", *(["user", "assistant"] * len(roles))][: len(roles)]
         assert len(roles) == 2 + len(node.turns) + sum(turn.observation is not None for turn in node.turns)
+
+
+def test_turns_of_a_large_tree_read_like_those_of_a_small_one(monkeypatch):
+    small = grow_tree([-1, *[0] * 9], [1.0] * 10)
+    monkeypatch.setattr("rao_envs.tree._MANY", 5)
+    large = grow_tree([-1, *[0] * 9], [1.0] * 10)
+    assert [type(node._turns) for node in large.nodes[1:]] == [list] * 4 + [tuple] * 5
+    assert [list(node.turns) for node in large.nodes] == [list(node.turns) for node in small.nodes]
+    assert [list(node.messages) for node in large.nodes] == [list(node.messages) for node in small.nodes]

@@ -1,4 +1,4 @@
-"""Workers that the machine kills cost nobody anything; code that kills its worker is its agent's own affair."""
+"""A worker that the machine kills costs its agent nothing; code that kills its worker is the agent's own fault."""
 
 import os
 import signal

@@ -33,11 +33,11 @@ class Journal:
     """
 
     def __init__(self, base: Standing, body: bytes | None) -> None:
-        """Begin at a dump; nobody may change `base` from now on."""
+        """Begin at a dump; `base` must not be changed from now on."""
         self.move(base, body)
 
     def move(self, base: Standing, body: bytes | None) -> None:
-        """Begin again at a newer dump; nobody may change `base` from now on."""
+        """Begin again at a newer dump; `base` must not be changed from now on."""
         self.base = base
         self.body = body
         self.cost = 0.0

@@ -24,7 +24,7 @@ __all__ = ["RESERVED", "RESTARTED", "Runner", "Stopped", "WorkerLost"]
 
 RESTARTED = "The Python session was restarted: variables and functions defined so far are gone."
 _STALLED = (
-    "RuntimeError: this awaits a launch_subagent(...) of an earlier turn, which was cancelled when that turn ended. "
+    "RuntimeError: this awaits a launch_subagent(...) of an earlier turn, which came to nothing when that turn ended. "
     "Launch and await in the same turn."
 )
 RESERVED = "names that begin with __rao_ are reserved"
@@ -100,7 +100,7 @@ class Runner:
             worker.__exit__(None, None, None)
 
     def dump(self) -> tuple[Standing, bytes] | None:
-        """Return where the session stands and the interpreter's dump; None if there is nothing or nobody to dump."""
+        """Return where the session stands and the interpreter's dump; None if there is none to be had."""
         with contextlib.suppress(monty.MontyError, RuntimeError, OSError):
             if self.worker is not None and self.at.state != "new":
                 body = (self._snapshot or self.worker).dump()
@@ -145,17 +145,16 @@ class Runner:
         """Go on until the engine is needed; the interpreter's own questions are answered here."""
         at = self.at
         while True:
-            kind = type(snapshot)
-            if kind is MontyComplete:
+            if isinstance(snapshot, MontyComplete):
                 self._snapshot, at.state = None, "idle"
                 return Done(self.output() + self._shown(snapshot))
             self._snapshot, at.state = snapshot, "paused"
-            if kind is FunctionSnapshot:
-                call = self._call(snapshot)  # type: ignore[arg-type]
+            if isinstance(snapshot, FunctionSnapshot):
+                call = self._call(snapshot)
                 if call is not None:
                     return call
-            elif kind is FutureSnapshot:
-                pending = snapshot.pending_call_ids  # type: ignore[union-attr]
+            elif isinstance(snapshot, FutureSnapshot):
+                pending = snapshot.pending_call_ids
                 return Wait(tuple(sorted(pending))) if pending else self._stalled(snapshot)
             if at.questions == _MAX_QUESTIONS:
                 raise self._stopped(
@@ -266,7 +265,7 @@ class Runner:
             if not _is_unsent(error, snapshot):
                 raise
         name = f"the result of {self._answered(snapshot)}"
-        return snapshot.resume(self._plainer(sent, name, sent))  # type: ignore[no-any-return]
+        return snapshot.resume(self._plainer(sent, name, sent))  # type: ignore[no-any-return]  # it has no types
 
     def _answered(self, snapshot: Any) -> str:
         return snapshot.function_name.removeprefix(guard.CALL) if type(snapshot) is FunctionSnapshot else "a subagent"

@@ -157,7 +157,7 @@ class PooledSession:
             self._journal.move(*dumped)
 
     def _drop_worker(self) -> None:
-        self._pool.release(self)  # first, so that nobody else moves it out in the meantime
+        self._pool.release(self)  # first, so that no other session moves it out in the meantime
         self._runner.detach()
 
     def _discard(self, *, restarted: bool = False) -> None:

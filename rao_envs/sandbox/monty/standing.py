@@ -54,7 +54,7 @@ class Standing:
 
 FRESH = Standing()
 REPLACED = Standing(restarted=True)
-"""Beginnings; nobody may change these two."""
+"""Beginnings; these two must not be changed."""
 
 _FLAGS = ("guarded", "bound", "shows", "rebound", "restarted")
 

@@ -36,7 +36,7 @@ class Report:
         env: the environment.
         rules: names of the rules that hold.
         used: accepted calls by tool, launches among them, by action format.
-        unexercised: why a tool was never used with success, or nobody launched a subagent: by format and tool. What
+        unexercised: why a tool was never used with success, or no subagent was launched: by format and tool. What
             is named here is unchecked.
     """
 
